@@ -1,0 +1,70 @@
+"""The front door: every command, and nothing else.
+
+python -m ncl_lightning fit --config configs/ncl.yaml --data.train '[DATA/train]' --data.val DATA/val
+python -m ncl_lightning test --ckpt_path RUN/checkpoints/best.ckpt --data.test '{"NAME": "DATA/test"}'
+python -m ncl_lightning predict --ckpt_path RUN/checkpoints/best.ckpt --data.predict PICTURES
+"""
+
+import argparse
+import difflib
+import importlib
+import sys
+
+from ncl_lightning.errors import InputError
+
+# name: (what it does, the module whose main() does it)
+COMMANDS = {
+    "fit": ("train a network, validating as it goes", "ncl_lightning.cli"),
+    "validate": ("score a checkpoint on the validation data", "ncl_lightning.cli"),
+    "test": ("score a checkpoint on named test sets: a table and results.json", "ncl_lightning.cli"),
+    "predict": ("heat maps, masks and overlays of pictures", "ncl_lightning.cli"),
+    "synthesize": (
+        "write made-up manipulations as a data set, with a contact sheet",
+        "ncl_lightning.synthesize",
+    ),
+    "quickstart": ("train, test and predict on made-up data in a few minutes", "ncl_lightning.quickstart"),
+}
+
+
+def usage() -> str:
+    """Every command with a line each."""
+    lines = [f"  {name:<12}{what}" for name, (what, _) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: python -m ncl_lightning COMMAND [OPTIONS]",
+            "",
+            "Image manipulation localization with NCL: which pixels of a photograph were tampered with.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`python -m ncl_lightning COMMAND --help` lists a command's options.",
+        ]
+    )
+
+
+def _stop(message: str, code: int) -> int:
+    print(f"ncl_lightning: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def main() -> int:
+    """Run a command. Exit code 0: done; 1: bad input (one line says which); 2: mistyped command line."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if command in ("-h", "--help"):
+        print(usage())
+        return 0
+    if command not in COMMANDS:
+        close = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
+        return _stop(f"no command {command!r}; {hint}", 2)
+    try:
+        return int(importlib.import_module(COMMANDS[command][1]).main())
+    except InputError as error:
+        return _stop(error.line, 1)
+    except argparse.ArgumentError as error:
+        return _stop(str(error), 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""fit, validate, test and predict: LightningCLI over NCLModule and ManipulationDataModule."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+from ncl_lightning.contrast import ContrastStatistics
+from ncl_lightning.data import ManipulationDataModule
+from ncl_lightning.errors import InputError
+from ncl_lightning.module import NCLModule, load_checkpoint
+from ncl_lightning.panels import Panels
+from ncl_lightning.predict import PredictionWriter
+from ncl_lightning.results import ResultsWriter, file_hash
+from ncl_lightning.runs import RunLogger, SaveRunConfig, find_checkpoint, output_folder
+
+
+class NCLCLI(LightningCLI):
+    """LightningCLI whose runs keep everything in one folder, and whose checkpoints are enough to evaluate."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            NCLModule,
+            ManipulationDataModule,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            # hyper-parameters are plain values: load_from_checkpoint needs no instantiator
+            load_from_checkpoint_support=False,
+            parser_kwargs={"exit_on_error": False} | {name: {"exit_on_error": False} for name in self.subcommands()},
+            **kwargs,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Options of the callbacks that are always on."""
+        parser.add_lightning_class_args(ContrastStatistics, "contrast")
+        parser.add_lightning_class_args(Panels, "panels")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": NCLModule.monitor,
+                "checkpoint.mode": NCLModule.mode,
+                "checkpoint.filename": "best",
+                "checkpoint.auto_insert_metric_name": False,
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; what a checkpoint stores becomes the default, so that what is said explicitly wins."""
+        super().parse_arguments(parser, args)
+        command = self.config.subcommand
+        options = self.config[command]
+        if options.ckpt_path in ("last", "best"):
+            root = Path(options.trainer.default_root_dir or "runs")
+            options.ckpt_path = str(find_checkpoint(options.ckpt_path, root))
+        path = options.ckpt_path
+        if path is None or (not Path(path).suffix and not Path(path).exists() and path in ("hpc", "registry")):
+            return
+        defaults = _stored_defaults(path, command, self._subcommand_parsers[command])
+        self._subcommand_parsers[command].set_defaults(defaults)
+        super().parse_arguments(parser, args)
+        self.config[command].ckpt_path = path
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave out: it would let stored values win over those given."""
+
+    def before_instantiate_classes(self) -> None:
+        """Say what is missing before anything is made."""
+        options = self.config[self.subcommand]
+        if self.subcommand in ("validate", "test", "predict") and not options.ckpt_path:
+            raise InputError(f"{self.subcommand} needs a checkpoint: give --ckpt_path FILE, or --ckpt_path best")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The Trainer with the run's logger first and the callbacks of each command."""
+        options = self.config[self.subcommand]
+        root, checkpoint = options.trainer.default_root_dir, options.get("ckpt_path")
+        callbacks: list[Any] = list(self.config_init[self.subcommand]["trainer"].get("callbacks") or [])
+        loggers: Any = False
+        if not any(isinstance(callback, ProgressBar) for callback in callbacks) and (
+            options.trainer.enable_progress_bar is not False
+        ):
+            callbacks.append(RichProgressBar())
+        if self.subcommand == "fit":
+            loggers = self._loggers(root, checkpoint)
+            # without a monitor, and at the end of the epoch: the one to resume from
+            last = ModelCheckpoint(filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+            callbacks.append(last)
+            if loggers:
+                callbacks.append(LearningRateMonitor())
+        elif self.subcommand == "test":
+            run = {
+                "checkpoint": checkpoint,
+                "checkpoint_sha256": file_hash(checkpoint),
+                "model": options.model.as_dict(),
+                "data": options.data.as_dict(),
+            }
+            callbacks.append(ResultsWriter(output_folder("test", root, checkpoint), run))
+        elif self.subcommand == "predict":
+            folder = output_folder("predict", root, checkpoint)
+            callbacks.append(PredictionWriter(folder, options.model.threshold))
+        self.config_init[self.subcommand]["trainer"]["callbacks"] = callbacks
+        return super().instantiate_trainer(logger=loggers, **kwargs)
+
+    def _loggers(self, root: str | None, checkpoint: str | None) -> list[Logger] | bool:
+        """The run's own logger, then those given; a run that resumes goes on in its folder."""
+        given = self.config_init[self.subcommand]["trainer"]["logger"]
+        if given is False:
+            return False
+        run = Path(checkpoint).absolute().parent.parent if checkpoint else Path()
+        resumes = checkpoint is not None and (run / "metrics.csv").is_file()
+        if resumes and (root is None or Path(root).absolute() == run.parent):
+            step = load_checkpoint(str(checkpoint))["global_step"]
+            own = RunLogger(run.parent, version=run.name, keep_step=step)
+        else:
+            own = RunLogger(Path(root or "runs"))
+        more = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
+        return [own, *more]
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        # open the data before a run's folder is claimed, so that bad input leaves nothing behind
+        self.datamodule.trainer = self.trainer
+        self.datamodule.setup(subcommand)
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            path = self.config[subcommand].ckpt_path
+            raise InputError(
+                f"{path}: its weights don't fit the network that the options describe; "
+                "leave the model's options out (they travel in the checkpoint)"
+            ) from error
+
+    @property
+    def failed(self) -> bool:
+        """True where files were skipped."""
+        writers = [c for c in self.trainer.callbacks if isinstance(c, PredictionWriter)]  # type: ignore[attr-defined]
+        return any(writer.failed for writer in writers)
+
+
+def _stored_defaults(path: str, command: str, parser: LightningArgumentParser) -> dict[str, Any]:
+    """A checkpoint's hyper-parameters as the parser's keys: the model's, and of the data what evaluation needs."""
+    checkpoint = load_checkpoint(path)
+    data = checkpoint.get("datamodule_hyper_parameters", {})
+    if command != "fit":
+        data = {key: data[key] for key in ManipulationDataModule.EVALUATION_KEYS if key in data}
+    stored = {f"model.{key}": value for key, value in checkpoint.get("hyper_parameters", {}).items()}
+    stored |= {f"data.{key}": value for key, value in data.items()}
+    stored.pop("model.warm_start", None)
+    known = {action.dest for action in parser._actions}
+    return {key: value for key, value in stored.items() if key in known}
+
+
+def usage_line(message: str, parser_keys: list[str]) -> str:
+    """A parser's complaint on one line, with the nearest key for a mistyped one."""
+    line = " ".join(message.split())
+    found = re.search(r"[Kk]ey \"?'?([\w.]+)\"?'? is not expected|Unrecognized arguments: --?([\w.]+)", line)
+    if found:
+        close = difflib.get_close_matches(found[1] or found[2], parser_keys, n=1)
+        line += f"; did you mean {close[0]}?" if close else ""
+    return line
+
+
+def main() -> int:
+    """Run the command line; the exit code."""
+    torch.set_float32_matmul_precision("high")
+    cli = NCLCLI()
+    return int(cli.failed)

@@ -1,0 +1,354 @@
+"""Datasets, the sampler and the LightningDataModule."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from ncl_lightning.errors import InputError
+from ncl_lightning.images import read_image
+from ncl_lightning.sources import Picture, Source, SourceSpec, find_images, open_source
+from ncl_lightning.transforms import (
+    Augmentation,
+    EvalSizing,
+    TrainSizing,
+    augmentations,
+    pipeline,
+    sizing_transforms,
+)
+
+Batch = dict[str, Any]
+# made-up pictures of the three parts must differ, whatever the seed
+_STREAMS = {"train": 1, "val": 2, "test": 3}
+
+
+class ManipulationDataset(Dataset[Batch]):
+    """Pictures of several sources, sized to frames.
+
+    Args:
+        sources: What to read; indices run through them in order.
+        transform: Compose over image, mask and valid, seeded anew for each (seed, epoch, index).
+        seed: Run seed of the augmentation.
+        keep_original: Also give each picture's mask and image at its original size.
+        name: Name of the set in results.
+    """
+
+    def __init__(
+        self,
+        sources: list[Source],
+        transform: Any,
+        seed: int = 0,
+        keep_original: bool = False,
+        name: str = "",
+    ) -> None:
+        self.sources = sources
+        self.transform = transform
+        self.seed = seed
+        self.keep_original = keep_original
+        self.name = name
+        self._ends = np.cumsum([len(source) for source in sources])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, item: int | tuple[int, int]) -> Batch:
+        """A sample: see `collate` for the keys. `item` is (epoch, index), or an index of epoch 0."""
+        epoch, index = item if isinstance(item, tuple) else (0, item)
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        start = int(self._ends[part - 1]) if part else 0
+        picture = self.sources[part].read(index - start, epoch)
+        return frame(picture, self.transform, (self.seed, epoch, index), self.keep_original)
+
+
+class PredictionDataset(Dataset[Batch]):
+    """Pictures without a truth; a file that can't be read becomes an `error` instead of an exception."""
+
+    def __init__(self, paths: list[Path], transform: Any) -> None:
+        self.paths = paths
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> Batch:
+        index = item[1] if isinstance(item, tuple) else item
+        path = self.paths[index]
+        try:
+            image = read_image(path)
+        except InputError as error:
+            return {"error": error.line}
+        picture = Picture(image, np.zeros(image.shape[:2], bool), True, str(path))
+        return frame(picture, self.transform, (0, 0, index), keep_original=True)
+
+
+def frame(picture: Picture, transform: Any, key: tuple[int, int, int], keep_original: bool) -> Batch:
+    """One picture as a sample; `key` = (seed, epoch, index) decides every draw of the transform."""
+    transform.set_random_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+    height, width = picture.image.shape[:2]
+    out = transform(
+        image=picture.image,
+        mask=picture.mask.astype(np.uint8),
+        valid=np.ones((height, width), np.uint8),
+    )
+    mask = torch.from_numpy(np.ascontiguousarray(out["mask"]))[None].float()
+    valid = torch.from_numpy(np.ascontiguousarray(out["valid"]))[None].bool()
+    rows, columns = valid[0].any(1).sum(), valid[0].any(0).sum()
+    sample = {
+        "image": torch.from_numpy(np.ascontiguousarray(out["image"].transpose(2, 0, 1))),
+        "mask": mask,
+        "valid": valid,
+        "index": torch.tensor(key[2]),
+        "authentic": torch.tensor(picture.authentic),
+        "content": torch.stack([rows, columns]),
+        "original_size": torch.tensor([height, width]),
+        "name": picture.name,
+    }
+    if keep_original:
+        sample["original_mask"] = torch.from_numpy(picture.mask)[None]
+        sample["original_image"] = torch.from_numpy(picture.image)
+    return sample
+
+
+def collate(samples: list[Batch]) -> Batch:
+    """Samples to a batch; frames of different sizes are padded (void) to the largest.
+
+    Keys: `image` (B,3,H,W) uint8 RGB, `mask` (B,1,H,W) float {0,1}, `valid` (B,1,H,W) bool (False: padding),
+    `index` (B,), `authentic` (B,) bool, `content` (B,2) rows and columns of the frame that the picture
+    fills from the top left, `original_size` (B,2), `name` list of str; where kept, the lists `original_mask`
+    of (1,h,w) bool and `original_image` of (h,w,3) uint8; in prediction `errors`, a line for each file
+    that can't be read (a batch of nothing else has no other key).
+    """
+    batch: Batch = {}
+    errors = [sample["error"] for sample in samples if "error" in sample]
+    if errors:
+        batch["errors"] = errors
+        samples = [sample for sample in samples if "error" not in sample]
+        if not samples:
+            return batch
+    height = max(sample["image"].shape[-2] for sample in samples)
+    width = max(sample["image"].shape[-1] for sample in samples)
+    for key, first in samples[0].items():
+        values = [sample[key] for sample in samples]
+        if key in ("image", "mask", "valid"):
+            batch[key] = torch.stack([_pad(value, height, width) for value in values])
+        elif isinstance(first, Tensor) and not key.startswith("original_m") and key != "original_image":
+            batch[key] = torch.stack(values)
+        else:
+            batch[key] = values
+    return batch
+
+
+def _pad(frame: Tensor, height: int, width: int) -> Tensor:
+    if frame.shape[-2:] == (height, width):
+        return frame
+    return pad(frame, (0, width - frame.shape[-1], 0, height - frame.shape[-2]))
+
+
+class EpochSampler(DistributedSampler):  # type: ignore[type-arg]
+    """DistributedSampler, for one process or many, that hands over (epoch, index).
+
+    So a dataset can draw by (seed, epoch, index), alike for any number of workers and ranks, and after a
+    resume. Lightning leaves a DistributedSampler alone and tells it the epoch.
+    """
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
+        return ((self.epoch, index) for index in super().__iter__())
+
+
+class FixedSampler(EpochSampler):
+    """The same, always of epoch 0: evaluation sees the same made-up pictures every time."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: evaluation has no epochs."""
+
+
+def _quiet_worker(_: int) -> None:
+    # one thread a worker: OpenCV's own threads would fight the other workers for the cores
+    cv2.setNumThreads(0)
+
+
+class ManipulationDataModule(LightningDataModule):
+    """Manipulation data with masks, from data sources.
+
+    A data source is one string: a folder with `Tp/`, `Gt/` and optionally `Au/`; a `.json` list of
+    `[image, mask or "Negative"]`; a `.csv` manifest with columns `image,mask`; `synthetic:N`;
+    `synthetic:FOLDER`. A mapping `{class_path, init_args}` names a source class of one's own.
+
+    Args:
+        train: Sources to train on.
+        val: Source or sources to validate and to choose the checkpoint on.
+        test: Sources to test on, by name.
+        predict: A picture, or a folder of pictures, to localize manipulations in.
+        size: Side of the network's frame, in pixels.
+        train_sizing: `resize` to size×size; `crop` size×size at native resolution, keeping tampered content;
+            `pad` to size×size.
+        eval_sizing: `resize` to size×size; `pad` to size×size; `native`: leave the size.
+        max_size: Longest side, in pixels, that `native` leaves alone; larger pictures are reduced to it.
+        augment: `none`, `flips`, `usual` (flips, colour, JPEG, blur), or a list of `{class_path, init_args}`
+            of albumentations transforms.
+        batch_size: Pictures in a training batch, for each process.
+        eval_batch_size: The same in evaluation; by default batch_size.
+        num_workers: Loader processes; 0 loads in the main process.
+        seed: Seed of shuffling, augmentation and synthesis in training; by default that of `seed_everything`.
+    """
+
+    # what evaluation needs to be repeated: taken from a checkpoint unless said otherwise
+    EVALUATION_KEYS = ("size", "eval_sizing", "max_size")
+
+    def __init__(
+        self,
+        train: list[SourceSpec] | None = None,
+        val: SourceSpec | list[SourceSpec] | None = None,
+        test: dict[str, SourceSpec] | None = None,
+        predict: str | None = None,
+        size: int = 512,
+        train_sizing: TrainSizing = "resize",
+        eval_sizing: EvalSizing = "resize",
+        max_size: int = 2048,
+        augment: Augmentation = "usual",
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("size", size, 8),
+            ("max_size", max_size, 8),
+            ("batch_size", batch_size, 1),
+        ):
+            if value < least:
+                raise InputError(f"data.{name} is {value}: give at least {least}")
+        self.save_hyperparameters()
+        self._datasets: dict[str, Any] = {}
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training draws."""
+        given: int | None = self.hparams["seed"]
+        return int(os.environ.get("PL_GLOBAL_SEED", "0")) if given is None else given
+
+    def setup(self, stage: str) -> None:
+        """Open the sources of a stage (`fit`, `validate`, `test` or `predict`).
+
+        Raises:
+            InputError: A source is missing, empty or faulty.
+        """
+        needs = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+        for part in needs[stage]:
+            if part not in self._datasets:
+                self._datasets[part] = getattr(self, f"_{part}_dataset")()
+
+    def _open(self, part: str, specs: Any) -> list[Source]:
+        if not specs:
+            raise InputError(f"data.{part} names no data: give a source, for example --data.{part} {_EXAMPLE[part]}")
+        specs = specs if isinstance(specs, list) else [specs]
+        # evaluation is the same for every seed, so that seeds can be compared
+        seed = self.seed if part == "train" else 0
+        stream = int(np.random.SeedSequence([seed, _STREAMS[part]]).generate_state(1)[0])
+        return [open_source(spec, size=self.hparams["size"], seed=stream + i) for i, spec in enumerate(specs)]
+
+    def _evaluation(self) -> Any:
+        hparams = self.hparams
+        return pipeline(sizing_transforms(hparams["eval_sizing"], hparams["size"], hparams["max_size"]))
+
+    def _train_dataset(self) -> ManipulationDataset:
+        sizing = sizing_transforms(self.hparams["train_sizing"], self.hparams["size"], self.hparams["max_size"])
+        transform = pipeline([*sizing, *augmentations(self.hparams["augment"])])
+        dataset = ManipulationDataset(self._open("train", self.hparams["train"]), transform, self.seed, name="train")
+        world = self.trainer.world_size if self.trainer else 1
+        if len(dataset) < self.hparams["batch_size"] * world:
+            raise InputError(
+                f"data.train holds {len(dataset)} pictures, fewer than one batch on {world} process(es): "
+                f"lower data.batch_size (now {self.hparams['batch_size']})"
+            )
+        return dataset
+
+    def _val_dataset(self) -> ManipulationDataset:
+        return ManipulationDataset(self._open("val", self.hparams["val"]), self._evaluation(), name="val")
+
+    def _test_dataset(self) -> list[ManipulationDataset]:
+        sets: Mapping[str, SourceSpec] = self.hparams["test"] or {}
+        if not sets:
+            self._open("test", None)
+        return [
+            ManipulationDataset(self._open("test", spec), self._evaluation(), keep_original=True, name=name)
+            for name, spec in sets.items()
+        ]
+
+    def _predict_dataset(self) -> PredictionDataset:
+        return PredictionDataset(self.prediction_files(), self._evaluation())
+
+    def prediction_files(self) -> list[Path]:
+        """The pictures that `predict` names: a file, or every image below a folder.
+
+        Raises:
+            InputError: Nothing is named, it does not exist, or the folder has no picture.
+        """
+        if not self.hparams["predict"]:
+            raise InputError("data.predict names nothing: give a picture or a folder, --data.predict PATH")
+        path = Path(self.hparams["predict"])
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            raise InputError(f"{path}: no such file or folder; give a picture or a folder to --data.predict")
+        files = find_images(path)
+        if not files:
+            raise InputError(f"{path}: no picture in this folder; give one with images to --data.predict")
+        return files
+
+    def _loader(self, dataset: Dataset[Batch], train: bool = False) -> DataLoader[Batch]:
+        trainer = self.trainer
+        kind: Callable[..., EpochSampler] = EpochSampler if train else FixedSampler
+        sampler = kind(
+            dataset,
+            num_replicas=trainer.world_size if trainer else 1,
+            rank=trainer.global_rank if trainer else 0,
+            shuffle=train,
+            seed=self.seed,
+        )
+        evaluation_size = self.hparams["eval_batch_size"] or self.hparams["batch_size"]
+        workers = self.hparams["num_workers"]
+        return DataLoader(
+            dataset,
+            batch_size=self.hparams["batch_size"] if train else evaluation_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            # a last batch of one picture fails in BatchNorm over a 1×1 map
+            drop_last=train,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            worker_init_fn=_quiet_worker,
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled, augmented; the last incomplete batch is dropped."""
+        return self._loader(self._datasets["train"], train=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """All validation sources in one loader."""
+        return self._loader(self._datasets["val"])
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """One loader for each named set, in the order given."""
+        return [self._loader(dataset) for dataset in self._datasets["test"]]
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The pictures to predict."""
+        return self._loader(self._datasets["predict"])
+
+
+_EXAMPLE = {
+    "train": "'[FOLDER]'",
+    "val": "FOLDER",
+    "test": '\'{"NAME": "FOLDER"}\'',
+}

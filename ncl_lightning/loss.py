@@ -1,0 +1,357 @@
+"""The NCL loss: L = L_seg + λ_ncl L_NCL + λ_pc L_PC.
+
+The authors' training code is not published. That contour patches switch between positives and negatives of two
+branches, and that a pivot-consistent loss holds the branches together, is the paper's; the equations below are our
+reading of it. Within one image, for an anchor i with positives P(i) (its own group without itself) and negatives N(i)
+(the other group):
+
+    l_i = mean over p in P(i) of softplus( logsumexp_n(z_i·z_n/τ) − z_i·z_p/τ )                      (1)
+
+which is InfoNCE for each positive pair, −log( e^{z_i·z_p/τ} / (e^{z_i·z_p/τ} + Σ_n e^{z_i·z_n/τ}) ), in a stable form.
+An image's contrast in one branch is the mean of l_i within each group, then over the groups     (2)
+that have anchors with a positive; L_NCL is the mean over the branches, then over all B images.   (3)
+L_PC is the mean of 1 − z^T·z^A over an image's patches in K, then over all B images.             (4)
+L_seg is cross-entropy + Dice over an image's valid pixels, then over all B images.               (5)
+
+An image that has nothing to add adds an exact zero, with its graph kept, so the mean over ranks of equal batches is
+the mean of the whole batch. Everything leaves autocast and is computed in float32, or in float64 where the inputs are.
+"""
+
+import math
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+from ncl_lightning.patches import AUTHENTIC, BRANCHES, CONTOUR, TAMPERED, VOID, Branch, ContourRole, categorise, sides
+
+Consistency = Literal["all", "exclusive", "contour"]
+# groups are runs of this order: {T}, {T ∪ C}, {C ∪ A}, {A}
+_ORDER = (TAMPERED, CONTOUR, AUTHENTIC)
+
+
+class Output(Protocol):
+    """What the loss reads of a network's output; `network.PivotOutput` is one.
+
+    `tampered` and `authentic`: (B,N,d), L2-normalised, or None; `logits`: (B,1,H,W).
+    """
+
+    @property
+    def tampered(self) -> Tensor | None: ...
+    @property
+    def authentic(self) -> Tensor | None: ...
+    @property
+    def logits(self) -> Tensor: ...
+
+
+def anchor_contrast(own: Tensor, other: Tensor, temperature: float, anchors: Tensor | None = None) -> Tensor:
+    """Equation (1): l_i of the anchors of one group, each with every positive and every negative.
+
+    Args:
+        own: (n,d), the group; n ≥ 2.
+        other: (m,d), the other group; m ≥ 1.
+        temperature: τ.
+        anchors: (a,) which rows of `own` are anchors; None: all n.
+
+    Returns:
+        (a,) or (n,).
+    """
+    rows = torch.arange(len(own)) if anchors is None else anchors
+    rows = rows.to(own.device)
+    z = (own if anchors is None else own[rows]) / temperature
+    negatives = (z @ other.T).logsumexp(1, keepdim=True)  # (a,1)
+    # (a,n): logsumexp_n − z_i·z_p/τ in one pass over the largest matrix
+    terms = torch.addmm(negatives, z, own.T, alpha=-1)
+    # an anchor is not its own positive: softplus(−inf) is an exact zero, and so is its gradient
+    terms[torch.arange(len(rows), device=own.device), rows] = -math.inf
+    # torch's softplus is linear from its threshold on; e^-50 is below the rounding of float64
+    return softplus(terms, threshold=50).sum(1) / (len(own) - 1)
+
+
+def image_contrast(
+    first: Tensor,
+    second: Tensor,
+    temperature: float,
+    anchors: tuple[Tensor | None, Tensor | None] = (None, None),
+) -> Tensor:
+    """Equation (2): one image in one branch, two groups set apart; a scalar.
+
+    Args:
+        first: (n,d), embeddings of one group.
+        second: (m,d), embeddings of the other.
+        temperature: τ.
+        anchors: Which rows of each group are anchors; None: all.
+    """
+    means = [
+        anchor_contrast(own, other, temperature, chosen).mean()
+        for own, other, chosen in ((first, second, anchors[0]), (second, first, anchors[1]))
+        if len(own) > 1 and len(other) > 0
+    ]
+    # the sum over no rows is an exact zero that keeps the graph
+    return torch.stack(means).mean() if means else first[:0].sum() + second[:0].sum()
+
+
+class SortedPatches(NamedTuple):
+    """Patches by category, so that both groups of either branch are runs of rows: T, C, A, then void ones.
+
+    `order`: (B,N), patch numbers; `sizes`: (|T|, |C|, |A|) of each image.
+    """
+
+    order: Tensor
+    sizes: list[tuple[int, int, int]]
+
+
+def sort_patches(categories: Tensor) -> SortedPatches:
+    """Sort patches (B,N) by category; the one place where the host waits for the device."""
+    rank = torch.full_like(categories, len(_ORDER))
+    for place, category in enumerate(_ORDER):
+        rank[categories == category] = place
+    sizes = torch.stack([(rank == place).sum(1) for place in range(len(_ORDER))], 1).tolist()
+    return SortedPatches(rank.argsort(dim=1, stable=True), [(t, c, a) for t, c, a in sizes])
+
+
+def branch_contrast(
+    embeddings: Tensor,
+    patches: SortedPatches,
+    branch: Branch,
+    temperature: float,
+    contour_role: ContourRole = "switch",
+    max_anchors: int = 0,
+    seeds: Sequence[tuple[int, ...]] = (),
+) -> Tensor:
+    """Equation (2) for every image of a batch in one branch. What takes no part is never computed.
+
+    Args:
+        embeddings: (B,N,d).
+        patches: From `sort_patches`.
+        branch: Which branch, and so which role contour patches play.
+        temperature: τ.
+        contour_role: The role of contour patches, see `patches.sides`.
+        max_anchors: Most anchors of an image; 0: all. See `draw_anchors`.
+        seeds: For each image what its draw depends on; needed with `max_anchors`.
+
+    Returns:
+        (B,)
+    """
+    ordered = embeddings.gather(1, patches.order[..., None].expand_as(embeddings))
+    first, second = sides(contour_role, branch)
+    out = []
+    for i, (z, (t, c, a)) in enumerate(zip(ordered.unbind(), patches.sizes, strict=True)):
+        # rows: T is [0, t), C is [t, t+c), A is [t+c, t+c+a)
+        n = t + c if CONTOUR in first else t
+        m = a + c if CONTOUR in second else a
+        anchors: tuple[Tensor | None, Tensor | None] = (None, None)
+        if max_anchors:
+            anchors = draw_anchors(n, m, max_anchors, (*seeds[i], BRANCHES.index(branch)))
+        out.append(image_contrast(z[:n], z[t + c + a - m : t + c + a], temperature, anchors))
+    return torch.stack(out)
+
+
+def draw_anchors(n: int, m: int, most: int, seed: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
+    """The anchor cap: at most `most` anchors of two groups of n and m patches, half from each, without replacement.
+
+    A group that has fewer leaves the rest to the other one; a lone patch has no positive and is no anchor. Only
+    anchors are drawn: positives and negatives stay complete, so a group's mean over the drawn ones is an unbiased
+    estimate of its mean over all.
+
+    Returns:
+        Row numbers in each group, on the CPU; None: all of them.
+    """
+    able = [size if size > 1 else 0 for size in (n, m)]
+    share = min(able[0], max(most // 2, most - able[1]))
+    shares = share, min(able[1], most - share)
+    if shares == tuple(able):
+        return None, None
+    digest = blake2b(repr(seed).encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    first, second = (torch.randperm(size, generator=generator)[:k] for size, k in zip(able, shares, strict=True))
+    return first, second
+
+
+def pivot_consistency(tampered: Tensor, authentic: Tensor, member: Tensor) -> Tensor:
+    """Equation (4) for every image: mean of 1 − z^T·z^A over the patches in K.
+
+    Args:
+        tampered: (B,N,d), z^T.
+        authentic: (B,N,d), z^A.
+        member: (B,N) bool, K.
+
+    Returns:
+        (B,), an exact zero where K is empty.
+    """
+    distance = 1 - (tampered * authentic).sum(-1)
+    return distance.where(member, 0.0).sum(1) / member.sum(1).clamp(min=1)
+
+
+def consistency_members(categories: Tensor, consistency: Consistency, contour_role: ContourRole) -> Tensor:
+    """K of equation (4), (B,N) bool: `all` = T ∪ A ∪ C, `exclusive` = T ∪ A, `contour` = C.
+
+    With the role `ignore`, contour patches take no part here either (and `contour` leaves nothing).
+    """
+    contour = categories == CONTOUR
+    member = {"all": categories != VOID, "exclusive": (categories != VOID) & ~contour, "contour": contour}[consistency]
+    return member & ~contour if contour_role == "ignore" else member
+
+
+def localization(
+    logits: Tensor, mask: Tensor, valid: Tensor, bce_weight: float = 1.0, dice_weight: float = 1.0
+) -> Tensor:
+    """Equation (5) for every image: BCE + Dice over its valid pixels.
+
+    Dice is 1 − (2 Σpm + 1) / (Σp + Σm + 1); the ones define it for authentic images.
+
+    Args:
+        logits: (B,1,H,W).
+        mask: (B,1,H,W) of 0 and 1 in any dtype.
+        valid: (B,1,H,W) bool.
+        bce_weight: Weight of cross-entropy.
+        dice_weight: Weight of Dice.
+
+    Returns:
+        (B,), an exact zero where no pixel is valid.
+    """
+    real = valid.bool().flatten(1)
+    # a void pixel's logit may be anything
+    x = logits.flatten(1).where(real, 0.0)
+    m = (mask.bool().flatten(1) & real).to(x.dtype)
+    bce = binary_cross_entropy_with_logits(x, m, reduction="none").where(real, 0.0)
+    p = x.sigmoid().where(real, 0.0)
+    dice = 1 - (2 * (p * m).sum(1) + 1) / (p.sum(1) + m.sum(1) + 1)
+    return bce_weight * bce.sum(1) / real.sum(1).clamp(min=1) + dice_weight * dice
+
+
+class NCLLoss(nn.Module):
+    """L = L_seg + λ_ncl L_NCL + λ_pc L_PC, see the module's equations.
+
+    Args:
+        stride: Side of a patch in pixels, the network's.
+        temperature: Temperature τ of the contrast.
+        contour_role: What contour patches are: `switch` (the method: positives of tampered patches in one branch,
+            of authentic ones in the other), `ignore` (neither, and left out of L_PC), `tampered` or `authentic`
+            (that, in both branches).
+        consistency: Patches that pivot consistency holds together: `all`, `exclusive` (tampered and authentic) or
+            `contour`.
+        lambda_ncl: Weight of the contrast.
+        lambda_pc: Weight of pivot consistency.
+        max_anchors: Most anchors of an image and branch, half from each group; 0: all of them.
+        seed: Seed of the draw of anchors, beside the step and the sample's index.
+        bce_weight: Weight of binary cross-entropy in L_seg.
+        dice_weight: Weight of Dice in L_seg.
+    """
+
+    def __init__(
+        self,
+        stride: int = 16,
+        temperature: float = 0.1,
+        contour_role: ContourRole = "switch",
+        consistency: Consistency = "all",
+        lambda_ncl: float = 0.1,
+        lambda_pc: float = 0.1,
+        max_anchors: int = 0,
+        seed: int = 0,
+        bce_weight: float = 1.0,
+        dice_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if stride < 1:
+            raise ValueError(f"stride is {stride}: give a whole number of pixels, 1 or more")
+        if not (temperature > 0 and math.isfinite(temperature)):
+            raise ValueError(f"temperature is {temperature}: give a number above 0")
+        if contour_role not in get_args(ContourRole):
+            raise ValueError(f"contour_role is {contour_role!r}: give one of {', '.join(get_args(ContourRole))}")
+        if consistency not in get_args(Consistency):
+            raise ValueError(f"consistency is {consistency!r}: give one of {', '.join(get_args(Consistency))}")
+        if max_anchors < 0 or max_anchors == 1:
+            raise ValueError(f"max_anchors is {max_anchors}: give 0 (all), or 2 or more (half from each group)")
+        weights = {
+            "lambda_ncl": lambda_ncl,
+            "lambda_pc": lambda_pc,
+            "bce_weight": bce_weight,
+            "dice_weight": dice_weight,
+        }
+        for name, weight in weights.items():
+            if not (weight >= 0 and math.isfinite(weight)):
+                raise ValueError(f"{name} is {weight}: give a number, 0 or more")
+        self.stride = stride
+        self.temperature = temperature
+        self.contour_role: ContourRole = contour_role
+        self.consistency: Consistency = consistency
+        self.lambda_ncl = lambda_ncl
+        self.lambda_pc = lambda_pc
+        self.max_anchors = max_anchors
+        self.seed = seed
+        self.bce_weight = bce_weight
+        self.dice_weight = dice_weight
+
+    def forward(
+        self, output: Output, mask: Tensor, valid: Tensor, index: Tensor | None = None, step: int = 0
+    ) -> dict[str, Tensor]:
+        """The loss and its terms for a batch.
+
+        A term whose λ is 0 is computed for the record only, without a graph; where both are 0 the embeddings are
+        untrained and their terms stay 0.
+
+        Args:
+            output: The network's, with embeddings (B,N,d) and logits (B,1,H,W).
+            mask: (B,1,H,W) of 0 and 1.
+            valid: (B,1,H,W) bool.
+            index: (B,) each sample's index in its data set, for the draw of anchors; None: its place in the batch.
+            step: The training step, for the draw of anchors.
+
+        Returns:
+            Scalars `loss`, `seg`, `ncl`, `pc`, `ncl_tampered`, `ncl_authentic`.
+
+        Raises:
+            ValueError: Shapes do not fit, or a term with a weight needs embeddings and there are none.
+        """
+        logits = output.logits
+        if not logits.shape == mask.shape == valid.shape:
+            shapes = ", ".join(str(tuple(x.shape)) for x in (logits, mask, valid))
+            raise ValueError(f"logits, mask and valid must have one shape (B,1,H,W), not {shapes}")
+        with torch.autocast(logits.device.type, enabled=False):
+            seg = localization(_precise(logits), mask, valid, self.bce_weight, self.dice_weight).mean()
+            terms = {name: seg.new_zeros(()) for name in ("ncl", "pc", "ncl_tampered", "ncl_authentic")}
+            if self.lambda_ncl > 0 or self.lambda_pc > 0:
+                terms = self._embedding_terms(output, mask, valid, index, step)
+            loss = seg
+            for name, weight in (("ncl", self.lambda_ncl), ("pc", self.lambda_pc)):
+                if weight > 0:
+                    loss = loss + weight * terms[name]
+            return {"loss": loss, "seg": seg, **terms}
+
+    def _embedding_terms(
+        self, output: Output, mask: Tensor, valid: Tensor, index: Tensor | None, step: int
+    ) -> dict[str, Tensor]:
+        if output.tampered is None or output.authentic is None:
+            raise ValueError(
+                "the network gives no embeddings: set lambda_ncl and lambda_pc to 0, "
+                "or return `tampered` and `authentic` (B,N,d)"
+            )
+        z = {"tampered": _precise(output.tampered), "authentic": _precise(output.authentic)}
+        categories = categorise(mask, valid, self.stride, z["tampered"].shape[1])  # (B,N)
+        patches = sort_patches(categories)
+        seeds: list[tuple[int, ...]] = []
+        if self.max_anchors:
+            places = range(len(mask)) if index is None else index.tolist()
+            seeds = [(self.seed, step, int(place)) for place in places]
+        grad = torch.is_grad_enabled()
+        with torch.set_grad_enabled(grad and self.lambda_ncl > 0):
+            per_branch = {
+                f"ncl_{name}": branch_contrast(
+                    z[name], patches, name, self.temperature, self.contour_role, self.max_anchors, seeds
+                ).mean()
+                for name in BRANCHES
+            }
+            ncl = torch.stack(list(per_branch.values())).mean()  # (3)
+        with torch.set_grad_enabled(grad and self.lambda_pc > 0):
+            member = consistency_members(categories, self.consistency, self.contour_role)
+            pc = pivot_consistency(z["tampered"], z["authentic"], member).mean()
+        return {"ncl": ncl, "pc": pc, **per_branch}
+
+
+def _precise(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

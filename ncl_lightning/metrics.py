@@ -1,0 +1,226 @@
+"""Scores of a set of images, exact on any number of processes, in a few numbers an image: no pixel is kept."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ncl_lightning.conventions import CONVENTIONS, prepare, raster_pairs, summarise
+from ncl_lightning.imagelevel import harmonic_mean, image_scores
+from ncl_lightning.intervals import bootstrap_interval
+from ncl_lightning.scores import (
+    best_cut,
+    counts_above,
+    f1_score,
+    iou_score,
+    pairs_in_order,
+    pixel_scores,
+    rank,
+    ratio,
+)
+from ncl_lightning.table import ImageRows, ImageTable, mean
+
+__all__ = ["COUNTS", "GRID", "MEANS", "ImageScores", "ImageTable"]
+
+GRID = torch.arange(101, dtype=torch.float32) / 100
+"""Thresholds 0.00, 0.01, …, 1.00 at which counts are kept for curves and for the best threshold of a set."""
+
+COUNTS = (
+    "tp", "fp", "positives", "negatives", "pairs", "best_tp", "best_fp", "inverse_tp", "inverse_fp",
+    "raster_pairs", "tampered_pixels", "valid_pixels", "unsound",
+)  # fmt: skip
+
+MEANS = ("f1", "iou", "auc", "precision", "recall", "accuracy", "f1_permuted", "f1_best", "f1_all_tampered")
+
+
+class ImageScores(ImageRows):
+    """Pixel and image-level scores of a set, each image counted once, whatever the batches, ranks and repeats.
+
+    Prediction: p > threshold, strictly. Pixel scores are taken per image and averaged, unweighted, over the tampered
+    images (those with a tampered valid pixel), as IMDL-BenCo does: on an authentic image F1 can't but be 0. Authentic
+    images count apart, by the false-positive rate. What is undefined is NaN and left out of its mean: AUC on an image
+    tampered all over, everything on one without a valid pixel. `ncl_lightning.scores` defines each score.
+
+    The state is 13 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB an image of any size. Sums are exact (`math.fsum`), so the numbers are the same to the bit on 1, 2 or
+    3 processes.
+
+    Args:
+        num_images: Images in the set; indices are 0..num_images-1.
+        threshold: In [0,1].
+        preset: None, or "benco", "mvss" or "trufor": `compute` gives what that code base would print for these
+            maps, by that code base's definitions (see `ncl_lightning.conventions`).
+    """
+
+    counts: Tensor
+    curves: Tensor
+    floats: Tensor
+
+    def __init__(self, num_images: int, threshold: float = 0.5, preset: str | None = None, **kwargs: Any) -> None:
+        super().__init__(num_images, **kwargs)
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}, must be in [0, 1]")
+        if preset is not None and preset not in CONVENTIONS:
+            raise ValueError(f"preset is {preset!r}, must be one of {', '.join(CONVENTIONS)}")
+        self.threshold = threshold
+        self.preset = preset
+        self._add_table("counts", (len(COUNTS),), torch.int64)
+        self._add_table("curves", (2, len(GRID)), torch.int32)
+        self._add_table("floats", (2,), torch.float32)
+
+    @torch.no_grad()
+    def update(
+        self, probability: Tensor, mask: Tensor, valid: Tensor, index: Tensor, score: Tensor | None = None
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            probability: (B,1,H,W) in [0,1], any float type.
+            mask: (B,1,H,W) bool or {0,1}; 1 = tampered.
+            valid: (B,1,H,W) bool; False = padding.
+            index: (B,) int64.
+            score: (B,) in [0,1], an image-level score of the network's own; else the highest valid probability.
+
+        Raises:
+            ValueError: The shapes don't fit.
+            IndexError: An index (on the CPU) is outside of the table.
+        """
+        if not probability.shape == mask.shape == valid.shape or probability.ndim != 4 or probability.shape[1] != 1:
+            shapes = ", ".join(str(tuple(t.shape)) for t in (probability, mask, valid))
+            raise ValueError(f"probability, mask and valid are {shapes}; all should be (B, 1, H, W)")
+        if len(index) != len(probability):
+            raise ValueError(f"{len(index)} indices for {len(probability)} images")
+        rows = self._place(index)
+        valid, mask = valid.bool(), mask.bool()
+        probability, judged = prepare(self.preset, probability, mask, valid)
+        ranked = rank(probability, mask, judged)
+        # every valid pixel; a convention may judge fewer
+        whole = ranked if judged is valid else rank(probability, mask, valid)
+        unsound = ~whole.sound
+        if score is None:
+            score = whole.highest
+        else:
+            unsound = unsound | ~((score >= 0) & (score <= 1)).to(unsound.device)
+        tp, fp = counts_above(ranked, torch.cat([GRID, torch.tensor([self.threshold])]))
+        best_tp, best_fp, best_at = best_cut(ranked)
+        pairs = pairs_in_order(ranked)
+        # only a preset asks for these, and they cost
+        none = torch.zeros_like(pairs)
+        inverse_tp, inverse_fp, _ = best_cut(ranked, inverted=True) if self.preset == "trufor" else (none, none, none)
+        raster = raster_pairs(probability, mask, judged) if self.preset == "benco" else none
+
+        columns = [tp[:, -1], fp[:, -1], ranked.positives, ranked.negatives, pairs, best_tp, best_fp]
+        columns += [inverse_tp, inverse_fp, raster, whole.positives, whole.positives + whole.negatives, unsound.long()]
+        self.counts[rows] = torch.stack(columns, 1).to(self.counts)
+        self.curves[rows] = torch.stack([tp[:, :-1], fp[:, :-1]], 1).to(self.curves)
+        self.floats[rows] = torch.stack([score.to(best_at), best_at], 1).to(self.floats)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores of the set, scalars on the CPU.
+
+        Returns:
+            `images`, `tampered_images`, `authentic_images`, `empty_images` (no valid pixel): int64.
+            Means over the tampered images, float64 in [0,1], higher is better: `f1`, `iou`, `auc`, `precision`,
+            `recall`, `accuracy`, `f1_permuted`, `f1_best` (each image at its own best threshold), `f1_all_tampered`.
+            `f1_best_set` and `threshold_best_set`: the one threshold of `GRID` that suits the set best.
+            `fpr_authentic`: the mean share of an authentic image's pixels called tampered; lower is better.
+            `image_…`: see `image_scores`; `image_com_f1`: the harmonic mean of `f1` and `image_harmonic` (MVSS-Net).
+            With a preset, only what it defines.
+
+        Raises:
+            ValueError: A valid pixel's probability was NaN or outside of [0,1].
+        """
+        columns = self._columns()
+        if self.preset is not None:
+            return summarise(self.preset, columns, self.threshold)
+        tampered, authentic = columns["tampered"], columns["authentic"]
+        out = {
+            "images": torch.tensor(len(tampered)),
+            "tampered_images": tampered.sum(),
+            "authentic_images": authentic.sum(),
+            "empty_images": (~tampered & ~authentic).sum(),
+        }
+        out |= {name: mean(columns[name][tampered]) for name in MEANS}
+        curve = self._curve()
+        if tampered.any():
+            out["f1_best_set"], at = curve["f1"].max(0)
+            out["threshold_best_set"] = curve["threshold"][at]
+        else:
+            out["f1_best_set"] = out["threshold_best_set"] = torch.tensor(torch.nan, dtype=torch.float64)
+        out["fpr_authentic"] = mean(columns["fpr"][authentic])
+        known = tampered | authentic
+        out |= image_scores(columns["score"][known], tampered[known], self.threshold)
+        out["image_com_f1"] = harmonic_mean(out["f1"], out["image_harmonic"])
+        return out
+
+    def per_image(self) -> dict[str, Tensor]:
+        """Columns (M,) over the images seen, in index order, on the CPU; every process must call it.
+
+        `index`, `tampered` and `authentic` (both False: no valid pixel), `score`, the counts, and every score that
+        `compute` averages, plus `fpr` and `threshold_best` (-1: call everything tampered). Where `compute` takes the
+        mean over tampered images, authentic ones have NaN, but for `accuracy`.
+        """
+        with self._merged():
+            return self._columns()
+
+    def curve(self) -> dict[str, Tensor]:
+        """Means at each threshold of `GRID`, (101,) float64: every process must call it.
+
+        `threshold`, `f1`, `iou`, `precision`, `recall` over tampered images, `fpr_authentic` over authentic ones;
+        `pooled_precision` and `pooled_recall` of all the pixels of all images as one (precision is NaN where nothing
+        is predicted).
+        """
+        with self._merged():
+            return self._curve()
+
+    def intervals(self, draws: int = 2000, seed: int = 0, level: float = 0.95) -> dict[str, tuple[float, float]]:
+        """Bootstrap intervals (low, high) over images of each mean of `compute`; every process must call it."""
+        columns = self.per_image()
+        chosen = {name: columns[name][columns["tampered"]] for name in MEANS}
+        chosen["fpr_authentic"] = columns["fpr"][columns["authentic"]]
+        return {name: bootstrap_interval(value, draws, seed, level) for name, value in chosen.items()}
+
+    def _columns(self) -> dict[str, Tensor]:
+        rows = self._rows()
+        counts = dict(zip(COUNTS, self.counts.cpu()[rows].unbind(1), strict=True))
+        score, best_at = self.floats.cpu()[rows].unbind(1)
+        if counts["unsound"].any():
+            first = int(rows[counts["unsound"].argmax()])
+            raise ValueError(f"image {first} of the set: a probability is NaN or outside of [0, 1]")
+        tp, fp, positives, negatives = (counts[name] for name in ("tp", "fp", "positives", "negatives"))
+        tampered = counts["tampered_pixels"] > 0
+        empty = counts["valid_pixels"] == 0
+        scores = pixel_scores(tp, fp, positives, negatives)
+        return {
+            "index": rows,
+            "tampered": tampered,
+            "authentic": ~tampered & ~empty,
+            "score": score.double().where(~empty, torch.nan),
+            **scores,
+            "auc": ratio(counts["pairs"], 2 * positives * negatives),
+            "f1_best": f1_score(counts["best_tp"], counts["best_fp"], positives),
+            "threshold_best": best_at.double().where(positives > 0, torch.nan),
+            **{name: value for name, value in counts.items() if name != "unsound"},
+        }
+
+    def _curve(self) -> dict[str, Tensor]:
+        rows = self._rows()
+        tp, fp = self.curves.cpu()[rows].long().unbind(1)
+        counts = self.counts.cpu()[rows]
+        positives = counts[:, COUNTS.index("positives")][:, None]
+        negatives = counts[:, COUNTS.index("negatives")][:, None]
+        tampered = positives[:, 0] > 0
+        authentic = ~tampered & (negatives[:, 0] > 0)
+        t, f, p = tp[tampered], fp[tampered], positives[tampered].expand(-1, len(GRID))
+        table = {
+            "f1": f1_score(t, f, p),
+            "iou": iou_score(t, f, p),
+            "precision": ratio(t, t + f, otherwise=0.0),
+            "recall": ratio(t, p),
+            "fpr_authentic": ratio(fp[authentic], negatives[authentic]),
+        }
+        return {
+            "threshold": (GRID.double() * 100).round() / 100,
+            **{name: torch.stack([mean(column) for column in value.unbind(1)]) for name, value in table.items()},
+            "pooled_precision": ratio(tp.sum(0), (tp + fp).sum(0)),
+            "pooled_recall": ratio(tp.sum(0), positives.sum().expand(len(GRID))),
+        }

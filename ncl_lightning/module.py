@@ -1,0 +1,312 @@
+"""NCLModule: the pivot network and the NCL loss in a thin Lightning shell."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import instantiate_class
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ncl_lightning.data import Batch
+from ncl_lightning.errors import InputError
+from ncl_lightning.loss import NCLLoss
+from ncl_lightning.metrics import ImageScores, ImageTable
+from ncl_lightning.network import PivotNetwork
+
+
+class NCLModule(LightningModule):
+    """Non-mutually exclusive contrastive learning for image manipulation localization.
+
+    The training code of NCL is not published; what the paper leaves open is our reading, and a parameter here.
+
+    Args:
+        encoder: Encoder of segmentation-models-pytorch, by name.
+        decoder: Decoder of segmentation-models-pytorch, by name.
+        encoder_weights: Pre-trained weights of the encoder; null: random ones, as the method means it.
+        stride: Side of a patch in pixels.
+        branch_channels: Channels of each branch's map.
+        embedding_dim: Dimensions of a patch embedding.
+        temperature: Temperature τ of the contrast.
+        contour_role: What contour patches are: `switch` (the method: positives of tampered patches in one branch,
+            of authentic ones in the other), `ignore` (neither), `tampered` or `authentic` (that, in both branches).
+        consistency: Patches that pivot consistency holds together: `all`, `exclusive` (tampered and authentic)
+            or `contour`.
+        lambda_ncl: Weight of the contrast; with lambda_pc also 0, the plain arm.
+        lambda_pc: Weight of pivot consistency.
+        max_anchors: Most anchors of an image and branch in the contrast; 0: all of them.
+        bce_weight: Weight of binary cross-entropy in the mask loss.
+        dice_weight: Weight of the Dice loss in the mask loss.
+        lr: Learning rate of AdamW at its peak.
+        weight_decay: Weight decay of AdamW.
+        warmup: Share of the training steps over which the learning rate rises; a cosine to 0 follows.
+        threshold: A pixel with a higher probability than this is called tampered.
+        mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
+        std: Standard deviation of the channels that they are divided by.
+        warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path).
+        network: A network of one's own instead: `{class_path, init_args}` with plain arguments.
+        loss: A loss of one's own instead: `{class_path, init_args}` with plain arguments.
+    """
+
+    mean: Tensor
+    std: Tensor
+    monitor = "val/f1"
+    mode = "max"
+
+    def __init__(
+        self,
+        encoder: str = "resnet50",
+        decoder: str = "DeepLabV3Plus",
+        encoder_weights: str | None = None,
+        stride: int = 16,
+        branch_channels: int = 64,
+        embedding_dim: int = 128,
+        temperature: float = 0.1,
+        contour_role: Literal["switch", "ignore", "tampered", "authentic"] = "switch",
+        consistency: Literal["all", "exclusive", "contour"] = "all",
+        lambda_ncl: float = 0.1,
+        lambda_pc: float = 0.1,
+        max_anchors: int = 0,
+        bce_weight: float = 1.0,
+        dice_weight: float = 1.0,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-4,
+        warmup: float = 0.05,
+        threshold: float = 0.5,
+        mean: list[float] = [0.485, 0.456, 0.406],  # noqa: B006 (a plain list, as a config gives it)
+        std: list[float] = [0.229, 0.224, 0.225],  # noqa: B006
+        warm_start: str | None = None,
+        network: dict[str, Any] | None = None,
+        loss: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        try:
+            self.network: nn.Module = (
+                instantiate(network, "model.network")
+                if network
+                else PivotNetwork(
+                    encoder=encoder,
+                    decoder=decoder,
+                    encoder_weights=encoder_weights,
+                    stride=stride,
+                    branch_channels=branch_channels,
+                    embedding_dim=embedding_dim,
+                )
+            )
+            self.loss: nn.Module = (
+                instantiate(loss, "model.loss")
+                if loss
+                else NCLLoss(
+                    stride=stride,
+                    temperature=temperature,
+                    contour_role=contour_role,
+                    consistency=consistency,
+                    lambda_ncl=lambda_ncl,
+                    lambda_pc=lambda_pc,
+                    max_anchors=max_anchors,
+                    bce_weight=bce_weight,
+                    dice_weight=dice_weight,
+                    seed=int(os.environ.get("PL_GLOBAL_SEED", "0")),
+                )
+            )
+        except ValueError as error:
+            raise InputError(f"model: {error}") from error
+        if lambda_ncl == 0 and lambda_pc == 0 and isinstance(self.network, PivotNetwork):
+            # a head that gets no gradient makes DDP raise on the second step
+            for parameter in self.network.contrast_parameters():
+                parameter.requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.results: dict[str, dict[str, float | None]] = {}
+
+    def forward(self, image: Tensor) -> Any:
+        """The network's output for pictures (B,3,H,W) RGB, uint8 or float of 0..1."""
+        image = image.float() / 255 if image.dtype == torch.uint8 else image
+        return self.network((image - self.mean) / self.std)
+
+    def probability(self, image: Tensor) -> Tensor:
+        """Probability (B,1,H,W) that a pixel was tampered with, in fp32."""
+        return self(image).logits.float().sigmoid()
+
+    def setup(self, stage: str) -> None:
+        """Take the weights of `warm_start`, unless training resumes."""
+        start = self.hparams["warm_start"]
+        if stage == "fit" and start and not self.trainer.ckpt_path:
+            self.load_state_dict(load_checkpoint(start)["state_dict"])
+
+    # training and validation
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """The loss and its terms; the network's output goes on to the callbacks."""
+        output = self(batch["image"])
+        terms = self._terms(output, batch["mask"], batch["valid"], batch["index"], self.global_step)
+        size = len(batch["image"])
+        for name, value in terms.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=size)
+        return {"loss": terms["loss"], "output": output}
+
+    def _terms(self, output: Any, mask: Tensor, valid: Tensor, index: Tensor, step: int) -> dict[str, Tensor]:
+        try:
+            terms: dict[str, Tensor] = self.loss(output, mask, valid, index, step)
+        except ValueError as error:
+            # the network, the loss and their options do not go together
+            raise InputError(f"model: {error}") from error
+        return terms
+
+    def on_validation_start(self) -> None:
+        """Make a table with a row for each image, so that none counts twice."""
+        count = len(self.trainer.val_dataloaders.dataset)  # type: ignore[union-attr]
+        self.val_scores = ImageScores(count, threshold=self.hparams["threshold"]).to(self.device)
+        self.val_terms: ImageTable | None = None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Scores at network size, and the loss of each image by itself."""
+        output = self(batch["image"])
+        mask, valid, index = batch["mask"], batch["valid"], batch["index"]
+        self.val_scores.update(output.logits.float().sigmoid(), mask, valid, index)
+        rows = []
+        for i in range(len(index)):
+            one = type(output)(*(None if part is None else part[i : i + 1] for part in output))
+            rows.append(self._terms(one, mask[i : i + 1], valid[i : i + 1], index[i : i + 1], 0))
+        if self.val_terms is None:
+            # a loss of one's own has terms of its own, known once it has run
+            self.val_terms = ImageTable(self.val_scores.num_images, list(rows[0])).to(self.device)
+        self.val_terms.update(index, torch.stack([torch.stack([v.float() for v in row.values()]) for row in rows]))
+        return {"output": output}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log val/f1, val/auc and their kin, alike on every process."""
+        assert self.val_terms is not None
+        scores = {**self.val_scores.compute(), **self.val_terms.compute()}
+        for name, value in scores.items():
+            # every process holds the same numbers: nothing to reduce
+            self.log(f"val/{name}", value.float(), prog_bar=name in ("f1", "auc"), rank_zero_only=False)
+
+    # test and prediction
+
+    def on_test_start(self) -> None:
+        """Tables for each set: at network size and at original size."""
+        loaders: Sequence[Any] = self.trainer.test_dataloaders  # type: ignore[assignment]
+        loaders = loaders if isinstance(loaders, list) else [loaders]
+        names = [getattr(loader.dataset, "name", "") or f"set{i}" for i, loader in enumerate(loaders)]
+        self.test_scores = {
+            name: tuple(
+                ImageScores(len(loader.dataset), threshold=self.hparams["threshold"]).to(self.device)
+                for _ in ("network", "original")
+            )
+            for name, loader in zip(names, loaders, strict=True)
+        }
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Scores of one batch, at network size and, where the original masks are there, at original size."""
+        network, original = list(self.test_scores.values())[dataloader_idx]
+        probability = self.probability(batch["image"])
+        network.update(probability, batch["mask"], batch["valid"], batch["index"])
+        maps = to_original(probability, batch)
+        for i, mask in enumerate(batch.get("original_mask", ())):
+            mask = mask[None].to(self.device)
+            original.update(maps[i], mask, torch.ones_like(mask, dtype=torch.bool), batch["index"][i : i + 1])
+
+    def on_test_epoch_end(self) -> None:
+        """Gather `results`: plain numbers for each set, null where undefined."""
+        self.results = {}
+        for name, (network, original) in self.test_scores.items():
+            scores = network.compute()
+            scores |= {f"{key}_original": value for key, value in original.compute().items() if key in _AT_ORIGINAL}
+            self.results[name] = {key: plain(value) for key, value in scores.items()}
+            for key in ("f1", "auc", "f1_original", "auc_original"):
+                if key in scores:
+                    self.log(f"test/{name}/{key}", scores[key].float(), rank_zero_only=False)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
+        """Probability maps at original size, (h,w) each. The command line keeps none in memory."""
+        if "image" not in batch:
+            return []
+        return [one[0, 0] for one in to_original(self.probability(batch["image"]), batch)]
+
+    # optimization
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; a linear warm-up, then a cosine to 0 over the planned steps."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+        total = self.trainer.estimated_stepping_batches
+        warm = max(1.0, self.hparams["warmup"] * total) if math.isfinite(total) else 100.0
+
+        def factor(step: int) -> float:
+            if step < warm:
+                return (step + 1) / (warm + 1)
+            if not math.isfinite(total):
+                return 1.0
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1.0, total - warm))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let this module's lr and weight decay win over those stored in a checkpoint that training resumes."""
+        for state in checkpoint.get("optimizer_states", ()):
+            for group in state["param_groups"]:
+                group["initial_lr"] = self.hparams["lr"]
+                group["weight_decay"] = self.hparams["weight_decay"]
+        for state in checkpoint.get("lr_schedulers", ()):
+            ratio = self.hparams["lr"] / state["base_lrs"][0] if state["base_lrs"][0] else 1.0
+            state["base_lrs"] = [self.hparams["lr"]] * len(state["base_lrs"])
+            state["_last_lr"] = [ratio * lr for lr in state["_last_lr"]]
+            for optimizer in checkpoint["optimizer_states"]:
+                for group in optimizer["param_groups"]:
+                    group["lr"] = ratio * group["lr"]
+
+
+_AT_ORIGINAL = ("f1", "iou", "auc")
+
+
+def to_original(maps: Tensor, batch: Batch) -> list[Tensor]:
+    """Maps (B,1,H,W) of frames to their pictures' original sizes: (1,1,h,w) each, bilinear."""
+    out = []
+    for one, content, size in zip(maps, batch["content"].tolist(), batch["original_size"].tolist(), strict=True):
+        picture = one[None, :, : content[0], : content[1]]
+        out.append(picture if content == size else interpolate(picture, size=size, mode="bilinear"))
+    return out
+
+
+def plain(value: Tensor) -> float | int | None:
+    """A plain number; None where undefined."""
+    number = value.item()
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def instantiate(spec: dict[str, Any], key: str) -> Any:
+    """An object of one's own from `{class_path, init_args}`.
+
+    Raises:
+        InputError: No such class, or its arguments are wrong.
+    """
+    try:
+        return instantiate_class((), spec)
+    except (ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{key}: {spec.get('class_path', spec)} can't be made ({error}): "
+            "give class_path (an import path) and init_args"
+        ) from error
+
+
+def load_checkpoint(path: str) -> dict[str, Any]:
+    """A checkpoint on the CPU, read with `weights_only=True`.
+
+    Raises:
+        InputError: There is no such file, or it is not a checkpoint of this project.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such checkpoint; give the .ckpt file of a run") from None
+    except Exception as error:
+        raise InputError(f"{path}: not a checkpoint ({type(error).__name__}); give the .ckpt file of a run") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise InputError(f"{path}: not a checkpoint of a run (no state_dict in it); give the .ckpt file of a run")
+    return checkpoint

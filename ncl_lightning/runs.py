@@ -1,0 +1,99 @@
+"""A run's folder: config.yaml, metrics.csv, checkpoints/ and panels/ in one place, with or without W&B."""
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from ncl_lightning.errors import InputError
+
+
+def _rank() -> int:
+    return int(getattr(rank_zero_only, "rank", 0))
+
+
+class RunLogger(CSVLogger):
+    """CSVLogger that claims its folder at once, so that runs which start together never share one.
+
+    Given a `version` that exists (a run that resumes), it goes on writing there: the rows up to `keep_step` stay.
+    """
+
+    def __init__(self, save_dir: Path, version: str | None = None, keep_step: int = -1) -> None:
+        super().__init__(save_dir.absolute(), name="", version=version, flush_logs_every_n_steps=50)
+        self.keep_step = keep_step
+
+    def _get_next_version(self) -> int:
+        version = super()._get_next_version()
+        if _rank() != 0:
+            return version
+        while True:
+            try:
+                Path(self.root_dir, f"version_{version}").mkdir(parents=True)
+                return version
+            except FileExistsError:
+                version += 1
+
+    @property
+    def experiment(self) -> Any:
+        """The writer; a run that resumes keeps its rows."""
+        if self._experiment is None and _rank() == 0:
+            file = Path(self.log_dir, "metrics.csv")
+            rows = _rows(file, self.keep_step)
+            writer = super().experiment
+            if rows:
+                writer.metrics.extend(rows)
+                writer.save()
+            return writer
+        return super().experiment
+
+
+def _rows(file: Path, last_step: int) -> list[dict[str, Any]]:
+    """Rows of a metrics.csv up to a step; none where there is no such file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as stream:
+        return [row for row in csv.DictReader(stream) if int(row["step"]) <= last_step]
+
+
+def run_folder(trainer: Trainer) -> Path | None:
+    """The folder of the run (on the first process; None where nothing is logged)."""
+    for logger in trainer.loggers:
+        if isinstance(logger, CSVLogger):
+            return Path(logger.log_dir)
+    return None
+
+
+def find_checkpoint(name: str, root: Path) -> Path:
+    """The newest `last.ckpt` or `best.ckpt` of the runs below a folder.
+
+    Raises:
+        InputError: There is none.
+    """
+    files = sorted(root.glob(f"**/checkpoints/{name}.ckpt"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        raise InputError(f"{root}: no run below it has a checkpoints/{name}.ckpt; give --ckpt_path FILE")
+    return files[-1]
+
+
+def output_folder(kind: str, given: str | None, checkpoint: str | None) -> Path:
+    """Where `test` and `predict` write: the folder given, or `<kind>-<time>` beside the checkpoint."""
+    if given:
+        return Path(given)
+    beside = Path(checkpoint).parent if checkpoint else Path()
+    return beside / f"{kind}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Saves config.yaml into the run's folder, whatever the first logger is."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write on the first process, before training starts."""
+        folder = run_folder(trainer)
+        if stage == "fit" and folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True)

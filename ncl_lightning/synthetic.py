@@ -1,0 +1,161 @@
+"""Manipulated pictures made on the fly, from photographs or from nothing."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from ncl_lightning.deadleaves import scene
+from ncl_lightning.errors import InputError
+from ncl_lightning.images import read_image
+from ncl_lightning.recipes import blend, copy_move, remove, retouch, splice
+from ncl_lightning.regions import Region, shape
+from ncl_lightning.sources import Picture
+from ncl_lightning.traces import Camera, Pixels, add_noise, history, light_of
+
+SHARES: Mapping[str, float] = {"splice": 0.35, "copy_move": 0.2, "remove": 0.2, "retouch": 0.25}
+SMALLEST = 32  # pixels a side: below that no region has an inside
+
+
+# every recipe but splicing, which needs a donor
+_IN_PLACE = {"copy_move": copy_move, "remove": remove, "retouch": retouch}
+
+
+def _changed(before: Pixels, after: Pixels, mask: Region) -> float:
+    """The share of a region's pixels (H, W) that differ at all between two pictures (H, W, 3)."""
+    return float((before[mask] != after[mask]).any(1).mean())
+
+
+class SyntheticSource:
+    """`count` samples of manipulated pictures; the same for a seed, an epoch and an index, in any process.
+
+    Args:
+        count: How many samples.
+        photos: Photographs to manipulate and to take from; none: all are made up (`deadleaves`).
+        size: Side in pixels of made-up pictures; photographs keep their own size.
+        seed: Seed of everything drawn, not negative.
+        authentic_share: Share of samples that stay authentic; they go through the same cameras and files.
+        shares: Relative shares of the recipes `splice`, `copy_move`, `remove` and `retouch`.
+        area: Least and largest share of the picture that is manipulated; drawn evenly in its logarithm.
+        objects: Share of regions that follow an object of the picture; the others are drawn shapes.
+        hard: Share of samples, authentic ones too, that are as hard as reality: little or nothing but the
+            content differs, or a coarse JPEG came after. In the others the traces are plain enough to learn
+            from.
+
+    Raises:
+        InputError: For parameters out of range, and for a photograph below 32 pixels a side.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        photos: Sequence[Path] = (),
+        size: int = 256,
+        seed: int = 0,
+        authentic_share: float = 0.2,
+        shares: Mapping[str, float] = SHARES,
+        area: tuple[float, float] = (0.01, 0.35),
+        objects: float = 0.6,
+        hard: float = 0.4,
+    ) -> None:
+        if count < 1:
+            raise InputError(f"synthetic: {count} samples asked for; ask for at least one")
+        if seed < 0:
+            raise InputError(f"synthetic: the seed is {seed}; it must not be negative")
+        if size < SMALLEST:
+            raise InputError(f"synthetic: made-up pictures of {size} pixels; at least {SMALLEST} are needed")
+        unknown = set(shares) - set(SHARES)
+        if unknown or not sum(shares.values()) > 0 or min(shares.values()) < 0:
+            known = ", ".join(SHARES)
+            raise InputError(f"synthetic: shares {dict(shares)}; give positive shares of {known}")
+        if not 0 < area[0] <= area[1] <= 0.4:
+            raise InputError(f"synthetic: area {area}; give two shares within 0–0.4, the smaller first")
+        self.count, self.photos, self.size, self.seed = count, tuple(photos), size, seed
+        self.authentic_share, self.area = authentic_share, area
+        self.objects, self.hard = objects, hard
+        self.recipes = tuple(shares)
+        self.chances = np.array([shares[name] for name in self.recipes]) / sum(shares.values())
+
+    def __len__(self) -> int:
+        return self.count
+
+    def recipe(self, index: int, epoch: int = 0) -> str:
+        """What is done to sample `index`: a recipe's name, or `authentic`."""
+        rng = np.random.default_rng([self.seed, epoch, index, 0])
+        if rng.random() < self.authentic_share:
+            return "authentic"
+        return str(rng.choice(self.recipes, p=self.chances))
+
+    def read(self, index: int, epoch: int = 0) -> Picture:
+        """Sample `index` of an epoch: the picture (H, W, 3) and its mask (H, W), empty for authentic ones.
+
+        Raises:
+            InputError: Where a photograph can't be read or is too small.
+        """
+        recipe = self.recipe(index, epoch)
+        rng = np.random.default_rng([self.seed, epoch, index, 1])
+        number = int(rng.integers(len(self.photos))) if self.photos else index
+        camera = Camera.draw(rng)
+        clear = bool(rng.random() >= self.hard)
+        base, (height, width) = self._taken(number, camera, rng, final=True)
+        mask: Region = np.zeros(base.shape[:2], bool)
+        if recipe != "authentic":
+            base, mask = self._manipulated(recipe, base, number, camera, clear, rng)
+        if base.shape[:2] != (height, width):
+            ways = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+            base = cv2.resize(base, (width, height), interpolation=int(rng.choice(ways))).astype(np.uint8)
+            area = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+            mask = area >= 0.5
+        image = history(base, rng, gentle=clear)
+        origin = self.photos[number].stem if self.photos else "leaves"
+        name = f"{index:06d}_{origin}_{recipe}"
+        return Picture(image=image, mask=mask, authentic=recipe == "authentic", name=name)
+
+    def _taken(
+        self, number: int, camera: Camera, rng: Generator, final: bool = False
+    ) -> tuple[Pixels, tuple[int, int]]:
+        """A photograph (h, w, 3) by `camera`, and the (height, width) of the file that it will end in.
+
+        One base in three (`final`) is worked on at another size than its file has: the file is resized
+        after the manipulation. A photograph that somebody took keeps its own traces one time in two.
+        """
+        scale = float(rng.uniform(0.75, 1.4)) if final and rng.random() < 0.3 else 1.0
+        if not self.photos:
+            side = round(self.size * scale)
+            return camera.shoot(scene(rng, side, side), rng), (self.size, self.size)
+        path = self.photos[number]
+        photo = read_image(path)
+        height, width = photo.shape[:2]
+        if min(height, width) < SMALLEST:
+            raise InputError(f"{path}: {width}×{height} pixels, at least {SMALLEST} a side are needed; remove it")
+        if scale != 1:
+            size = (round(width * scale), round(height * scale))
+            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+            photo = cv2.resize(photo, size, interpolation=way).astype(np.uint8, copy=False)
+        if rng.random() < 0.5:
+            return camera.shoot(light_of(photo), rng), (height, width)
+        return camera.develop(photo), (height, width)
+
+    def _manipulated(
+        self, recipe: str, base: Pixels, number: int, camera: Camera, clear: bool, rng: Generator
+    ) -> tuple[Pixels, Region]:
+        """The base (h, w, 3) after a recipe, and what changed (h, w): never nothing, never above a half."""
+        for _ in range(4):
+            share = float(np.exp(rng.uniform(*np.log(self.area))))
+            if recipe == "splice":
+                other = number
+                if len(self.photos) > 1:
+                    other = (number + int(rng.integers(1, len(self.photos)))) % len(self.photos)
+                lens = camera.unlike(rng) if clear else camera.like(rng)
+                donor = self._taken(other, lens, rng)[0]
+                image, mask = splice(base, rng, donor, share, self.objects, clear)
+            else:
+                image, mask = _IN_PLACE[recipe](base, rng, share, self.objects, clear)
+            # a copy of sky on sky, or a blur where nothing is sharp, changes nothing: not a manipulation
+            if 0.25 * self.area[0] <= mask.mean() <= 0.5 and _changed(base, image, mask) > 0.3:
+                return image, mask
+        # a picture of one flat colour: grain shows anywhere
+        mask = shape(rng, *base.shape[:2], self.area[1] / 2)
+        return blend(base, add_noise(base, rng, 6), mask, 0), mask

@@ -1,0 +1,201 @@
+"""What cameras, editors and file formats leave behind in a picture.
+
+A photograph carries the lens blur, the sensor noise, the interpolated colours of the Bayer mosaic and the
+8×8 grid of the JPEG that its camera wrote; what was pasted into it carries another camera's. `Camera` lays
+these traces down, `alter` disturbs them as local edits do, and `history` is what befalls the finished file
+as a whole, authentic or not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+# the colour of the pixels at rows and columns (0,0) (0,1) (1,0) (1,1), and OpenCV's two interpolations
+_MOSAICS: tuple[tuple[tuple[int, int, int, int], int, int], ...] = (
+    ((0, 1, 1, 2), cv2.COLOR_BayerRGGB2RGB, cv2.COLOR_BayerRGGB2RGB_EA),
+    ((1, 0, 2, 1), cv2.COLOR_BayerGRBG2RGB, cv2.COLOR_BayerGRBG2RGB_EA),
+    ((1, 2, 0, 1), cv2.COLOR_BayerGBRG2RGB, cv2.COLOR_BayerGBRG2RGB_EA),
+    ((2, 1, 1, 0), cv2.COLOR_BayerBGGR2RGB, cv2.COLOR_BayerBGGR2RGB_EA),
+)
+
+
+def jpeg(image: Pixels, quality: int, shift: tuple[int, int] = (0, 0), halved_colour: bool = True) -> Pixels:
+    """`image` (H, W, 3) after one JPEG compression; its 8×8 grid starts `shift` = (rows, columns) before it.
+
+    `halved_colour` stores the colour at half resolution (4:2:0), as most cameras do.
+    """
+    down, right = shift
+    framed = cv2.copyMakeBorder(image, down, 0, right, 0, cv2.BORDER_REFLECT) if down or right else image
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved_colour else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    # the encoder takes BGR; both reversals swap the same channels
+    _, stored = cv2.imencode(".jpg", cv2.cvtColor(framed, cv2.COLOR_RGB2BGR), options)
+    read = cv2.cvtColor(cv2.imdecode(stored, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(read[down:, right:]).astype(np.uint8, copy=False)
+
+
+def add_noise(image: Pixels, rng: Generator, sigma: float, grain: float = 0.0) -> Pixels:
+    """`image` (H, W, 3) plus Gaussian noise of `sigma` grey levels; `grain` > 0 (pixels) makes it coarser."""
+    height, width = image.shape[:2]
+    noise = rng.standard_normal((height, width, 3), np.float32)
+    if grain > 0:
+        noise = cv2.GaussianBlur(noise, (0, 0), grain)
+        noise /= max(float(noise.std()), 1e-6)
+    return np.clip(np.rint(image + sigma * noise), 0, 255).astype(np.uint8)
+
+
+def resample(image: Pixels, scale: float, interpolation: int = cv2.INTER_LINEAR) -> Pixels:
+    """`image` (H, W, 3) brought to `scale` times its size and back."""
+    height, width = image.shape[:2]
+    size = (max(2, round(width * scale)), max(2, round(height * scale)))
+    there = cv2.resize(image, size, interpolation=interpolation)
+    back = cv2.resize(there, (width, height), interpolation=interpolation)
+    return back.astype(np.uint8, copy=False)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera at one setting. Levels are of linear light within 0–1, lengths in pixels."""
+
+    blur: float  # σ of the lens
+    shot_noise: float  # variance per unit of light: grows with the signal
+    read_noise: float  # standard deviation in the dark
+    mosaic: int  # which of the four Bayer patterns
+    edge_aware: bool  # the kinder of the two interpolations
+    gamma: float
+    sharpening: float  # weight of the unsharp mask
+    quality: int  # of the camera's JPEG; 100: none is written
+    shift: tuple[int, int]  # of its grid: a cropped photograph
+    halved_colour: bool
+
+    @classmethod
+    def draw(cls, rng: Generator) -> "Camera":
+        """A camera at random: noise over a factor of 20, sharp or soft, its JPEG fine to coarse."""
+        noise = float(np.exp(rng.uniform(np.log(0.0035), np.log(0.07))))
+        cropped = rng.random() < 0.5
+        return cls(
+            blur=float(rng.uniform(0.35, 0.8)),
+            shot_noise=noise**2,
+            read_noise=0.25 * noise,
+            mosaic=int(rng.integers(4)),
+            edge_aware=bool(rng.random() < 0.5),
+            gamma=float(rng.uniform(1.9, 2.4)),
+            sharpening=float(rng.uniform(0.2, 1.2)) if rng.random() < 0.5 else 0.0,
+            quality=int(rng.integers(70, 100)) if rng.random() < 0.6 else 100,
+            shift=(int(rng.integers(8)), int(rng.integers(8))) if cropped else (0, 0),
+            halved_colour=bool(rng.random() < 0.6),
+        )
+
+    def like(self, rng: Generator) -> "Camera":
+        """The same camera at the same setting, another frame: another grid only. A hard donor."""
+        return replace(self, shift=(int(rng.integers(8)), int(rng.integers(8))))
+
+    def unlike(self, rng: Generator) -> "Camera":
+        """Another camera, four to ten times noisier or cleaner than this one: a donor that shows."""
+        factor = float(rng.uniform(4, 10))
+        noisier = self.shot_noise < 0.02**2 if rng.random() < 0.8 else rng.random() < 0.5
+        noise = float(np.clip(self.shot_noise**0.5 * (factor if noisier else 1 / factor), 0.002, 0.12))
+        # a coarse JPEG would level the grain out again
+        quality = int(rng.integers(88, 100)) if rng.random() < 0.5 else 100
+        return replace(Camera.draw(rng), shot_noise=noise**2, read_noise=0.25 * noise, quality=quality)
+
+    def shoot(self, light: NDArray[np.float32], rng: Generator) -> Pixels:
+        """A photograph of `light` (H, W, 3), linear within 0–1, as 8-bit RGB of the same size."""
+        seen = cv2.GaussianBlur(light, (0, 0), self.blur)
+        colours, plain, edge_aware = _MOSAICS[self.mosaic]
+        raw = np.empty(light.shape[:2], np.float32)
+        for place, colour in enumerate(colours):
+            row, column = divmod(place, 2)
+            raw[row::2, column::2] = seen[row::2, column::2, colour]
+        # Foi et al. 2008: the variance of sensor noise is affine in the signal
+        deviation = np.sqrt(self.shot_noise * raw + self.read_noise**2)
+        raw += deviation * rng.standard_normal(raw.shape, np.float32)
+        digital = np.clip(np.rint(raw * 4095), 0, 4095).astype(np.uint16)
+        colour = cv2.cvtColor(digital, edge_aware if self.edge_aware else plain)
+        curve = np.rint(255 * (np.arange(4096) / 4095) ** (1 / self.gamma)).astype(np.uint8)
+        photo: Pixels = curve[np.minimum(colour, 4095)]
+        return self.develop(photo)
+
+    def develop(self, photo: Pixels) -> Pixels:
+        """What the camera does after demosaicing: sharpening and JPEG; (H, W, 3) in and out."""
+        if self.sharpening:
+            soft = cv2.GaussianBlur(photo, (0, 0), 1.0)
+            sharp = cv2.addWeighted(photo, 1 + self.sharpening, soft, -self.sharpening, 0)
+            photo = sharp.astype(np.uint8, copy=False)
+        return photo if self.quality == 100 else jpeg(photo, self.quality, self.shift, self.halved_colour)
+
+
+def light_of(photo: Pixels) -> NDArray[np.float32]:
+    """The linear light that a photograph (H, W, 3) shows, to be shot anew, (H, W, 3) within 0–1."""
+    return ((np.arange(256) / 255) ** 2.2).astype(np.float32)[photo]
+
+
+def _noisier(image: Pixels, rng: Generator, strength: float) -> Pixels:
+    return add_noise(image, rng, rng.uniform(3, 8) * strength, grain=rng.choice([0.0, 0.5, 0.8]))
+
+
+def _softer(image: Pixels, rng: Generator, strength: float) -> Pixels:
+    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.7, 1.4) * strength).astype(np.uint8, copy=False)
+
+
+def _cleaner(image: Pixels, rng: Generator, strength: float) -> Pixels:
+    return cv2.medianBlur(image, 3 if rng.random() > 0.3 * strength else 5).astype(np.uint8, copy=False)
+
+
+def _compressed(image: Pixels, rng: Generator, strength: float) -> Pixels:
+    shift = (int(rng.integers(8)), int(rng.integers(8)))
+    return jpeg(image, int(rng.integers(30, 75) / strength), shift, bool(rng.random() < 0.5))
+
+
+def _resampled(image: Pixels, rng: Generator, strength: float) -> Pixels:
+    way = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+    return resample(image, rng.uniform(0.5, 0.8) / strength, way)
+
+
+def _sharper(image: Pixels, rng: Generator, strength: float) -> Pixels:
+    weight = rng.uniform(0.6, 1.5) * strength
+    soft = cv2.GaussianBlur(image, (0, 0), 1.2)
+    return cv2.addWeighted(image, 1 + weight, soft, -weight, 0).astype(np.uint8, copy=False)
+
+
+ALTERATIONS: tuple[Callable[[Pixels, Generator, float], Pixels], ...] = (
+    _noisier,
+    _softer,
+    _cleaner,
+    _compressed,
+    _resampled,
+    _sharper,
+)
+
+
+def alter(image: Pixels, rng: Generator, strength: float = 1.0) -> Pixels:
+    """`image` (H, W, 3) with its traces disturbed by one edit: noise, blur, median, JPEG, scale, sharpening.
+
+    `strength` from 1 (may be hard to see) to 2 scales what the edit does.
+    """
+    return ALTERATIONS[int(rng.integers(len(ALTERATIONS)))](image, rng, strength)
+
+
+def history(image: Pixels, rng: Generator, gentle: bool = False) -> Pixels:
+    """What befalls the finished file as a whole, (H, W, 3) in and out: light noise, JPEG once or twice.
+
+    Two files in five stay as they are; of the JPEGs one in three is coarse enough to hide most traces,
+    unless `gentle`. A second JPEG has its grid on the first one's or beside it. Authentic pictures go the
+    same way.
+    """
+    if rng.random() < 0.2:
+        image = add_noise(image, rng, rng.uniform(0.3, 1.5))
+    if rng.random() < 0.4:
+        return image
+    if rng.random() < 0.3:
+        shift = (int(rng.integers(8)), int(rng.integers(8))) if rng.random() < 0.5 else (0, 0)
+        image = jpeg(image, int(rng.integers(90 if gentle else 75, 98)), shift, bool(rng.random() < 0.6))
+    coarse = not gentle and rng.random() < 0.33
+    quality = rng.integers(60, 85) if coarse else rng.integers(88, 99)
+    return jpeg(image, int(quality), (0, 0), bool(rng.random() < 0.6))

@@ -1,0 +1,86 @@
+"""Sizing and augmentation: a picture of any size becomes a frame that a network can be given.
+
+Masks come in binary and are resized by nearest neighbour, so they stay binary. `valid` says which
+pixels of the frame are real; padding is not.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+# albumentations asks the network for a newer version at import otherwise
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+import cv2
+from lightning.pytorch.cli import instantiate_class
+
+TrainSizing = Literal["resize", "crop", "pad"]
+EvalSizing = Literal["resize", "pad", "native"]
+Augmentation = Literal["none", "flips", "usual"] | list[dict[str, Any]]
+
+
+def _fill() -> dict[str, Any]:
+    """Zero beyond the picture, in the image, in the mask and in `valid`."""
+    return {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": 0, "position": "top_left"}
+
+
+def sizing_transforms(sizing: TrainSizing | EvalSizing, size: int, largest: int) -> list[Any]:
+    """The transforms that bring a picture (H, W) to its frame.
+
+    Args:
+        sizing: ``resize``: to size×size, whatever the proportions (the field's usual way; bilinear).
+            ``crop``: a size×size part at native resolution that holds tampered pixels if there are any,
+            padded where the picture is smaller. ``pad``: reduced to fit into size×size where it is larger,
+            never enlarged, then padded. ``native``: as it is, reduced only above `largest` pixels a side.
+        size: Side of the frame in pixels.
+        largest: Longest side that ``native`` leaves alone, in pixels.
+    """
+    if sizing == "resize":
+        return [A.Resize(size, size, interpolation=cv2.INTER_LINEAR)]
+    if sizing == "crop":
+        return [A.PadIfNeeded(size, size, **_fill()), A.CropNonEmptyMaskIfExists(size, size)]
+    if sizing == "pad":
+        return [_Shrink(size), A.PadIfNeeded(size, size, **_fill())]
+    return [_Shrink(largest)]
+
+
+class _Shrink(A.LongestMaxSize):
+    """LongestMaxSize that never enlarges (and averages: reducing by sampling would alias)."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__(max_size=longest, interpolation=cv2.INTER_AREA, p=1.0)
+        self.longest = longest
+
+    def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> dict[str, Any]:
+        if max(data["image"].shape[:2]) <= self.longest:
+            return data
+        return super().__call__(*args, force_apply=force_apply, **data)
+
+
+def augmentations(augment: Augmentation) -> list[Any]:
+    """Augmentations by name, or one's own as a list of ``{class_path, init_args}``.
+
+    ``flips`` keeps every pixel's value, so the traces of manipulation stay as they are; ``usual`` adds the
+    field's colour, JPEG and blur changes, which hide fine traces and so buy robustness with accuracy.
+    """
+    if isinstance(augment, list):
+        return [instantiate_class((), spec) for spec in augment]
+    flips = [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.RandomRotate90(p=0.5)]
+    if augment == "usual":
+        return [
+            *flips,
+            A.RandomBrightnessContrast(brightness_limit=0.1, contrast_limit=0.1, p=0.5),
+            A.ImageCompression(quality_range=(70, 100), p=0.2),
+            A.GaussianBlur(blur_limit=(3, 5), p=0.1),
+        ]
+    return flips if augment == "flips" else []
+
+
+def pipeline(steps: Sequence[Any]) -> A.Compose:
+    """Compose over `image` (H, W, 3) uint8, `mask` (H, W) uint8 and `valid` (H, W) uint8.
+
+    The caller seeds it before each sample: albumentations 2.0.8 repeats its draws across workers and
+    epochs otherwise.
+    """
+    return A.Compose(list(steps), additional_targets={"valid": "mask"}, seed=0)

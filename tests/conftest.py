@@ -1,0 +1,96 @@
+"""Data that the tests make themselves, and the command line as users run it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TINY = [
+    "--model.encoder=resnet18",
+    "--model.decoder=Unet",
+    "--model.branch_channels=8",
+    "--model.embedding_dim=8",
+    "--data.size=64",
+    "--data.batch_size=2",
+    "--data.num_workers=0",
+    "--trainer.accelerator=cpu",
+    "--trainer.max_epochs=1",
+]
+
+
+def make_set(folder: Path, tampered: int, authentic: int = 0, size: tuple[int, int] = (72, 80), seed: int = 0) -> Path:
+    """A folder with Tp/, Gt/ and Au/: noise pictures with a smooth square pasted in."""
+    rng = np.random.default_rng(seed)
+    for name in ("Tp", "Gt", "Au"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(tampered + authentic):
+        image = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
+        if number >= tampered:
+            cv2.imwrite(str(folder / "Au" / f"au{number}.png"), image)
+            continue
+        mask = np.zeros(size, np.uint8)
+        top, left = (int(v) for v in rng.integers(0, min(size) // 2, 2))
+        mask[top : top + size[0] // 3, left : left + size[1] // 3] = 255
+        image[mask > 0] = 128
+        cv2.imwrite(str(folder / "Tp" / f"tp{number}.png"), image)
+        cv2.imwrite(str(folder / "Gt" / f"tp{number}.png"), mask)
+    return folder
+
+
+@pytest.fixture
+def small_set(tmp_path: Path) -> Path:
+    """Four tampered and two authentic pictures of 72×80."""
+    return make_set(tmp_path / "set", 4, 2)
+
+
+def command(
+    *arguments: object, cwd: Path = ROOT, timeout: float = 240, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """`python -m ncl_lightning …` as a user types it; the whole process group ends at the time limit."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ncl_lightning", *(str(argument) for argument in arguments)],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        raise AssertionError(f"still running after {timeout} s\n{out[-3000:]}\n{err[-3000:]}") from None
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def succeed(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """The same, which must end well."""
+    done = command(*arguments, **options)  # type: ignore[arg-type]
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of one short fit at a size, sizing and channels that are not the default."""
+    root = tmp_path_factory.mktemp("trained")
+    data = make_set(root / "data", 5, 2)
+    succeed(
+        "fit",
+        *TINY,
+        f"--data.train=[{data}]",
+        f"--data.val={data}",
+        "--data.eval_sizing=pad",
+        "--data.size=96",
+        "--model.stride=8",
+        f"--trainer.default_root_dir={root / 'runs'}",
+    )
+    return root / "runs" / "version_0"

@@ -1,0 +1,306 @@
+"""The command line, run as users run it."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import TINY, command, make_set, succeed
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def logged(run: Path, name: str) -> list[float]:
+    return [float(row[name]) for row in rows(run) if row.get(name)]
+
+
+def test_help_lists_every_command() -> None:
+    done = succeed("--help")
+    for name in ("fit", "validate", "test", "predict", "synthesize", "quickstart"):
+        assert f"\n  {name} " in done.stdout
+
+
+def test_options_are_documented() -> None:
+    done = succeed("fit", "--help")
+    for text in ("--model.contour_role", "--data.train_sizing", "Temperature τ", "--panels.count"):
+        assert text in done.stdout
+
+
+def test_a_run_keeps_everything_in_its_folder(trained: Path) -> None:
+    assert {"config.yaml", "metrics.csv", "checkpoints", "panels"} <= {p.name for p in trained.iterdir()}
+    assert {p.name for p in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    names = rows(trained)[0].keys()
+    wanted = {
+        "train/loss",
+        "train/seg",
+        "train/ncl",
+        "train/pc",
+        "val/f1",
+        "val/auc",
+        "val/images",
+        "val/loss",
+    }
+    wanted |= {
+        f"contrast/{phase}/{branch}/{pair}"
+        for phase in ("train", "val")
+        for branch in ("tampered", "authentic")
+        for pair in ("tampered-tampered", "tampered-authentic", "authentic-contour", "margin", "lean")
+    }
+    assert wanted <= set(names)
+    assert logged(trained, "val/images") == [7.0]
+    panel = cv2.imread(str(next((trained / "panels").iterdir())))
+    assert panel.shape[0] > 4 * 64
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert config["data"]["eval_sizing"] == "pad"
+
+
+def test_two_runs_never_share_a_folder(trained: Path, tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    again = ["fit", f"--config={trained / 'config.yaml'}", f"--trainer.default_root_dir={tmp_path}"]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: succeed(*again), range(2)))
+    assert {p.name for p in tmp_path.iterdir()} == {"version_0", "version_1"}
+    # and one seed gives one result
+    assert logged(tmp_path / "version_0", "val/f1") == logged(tmp_path / "version_1", "val/f1")
+    assert logged(tmp_path / "version_0", "val/loss") == logged(trained, "val/loss")
+
+
+def test_checkpoints_are_plain(trained: Path) -> None:
+    stored = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    assert stored["hyper_parameters"]["stride"] == 8
+    assert stored["datamodule_hyper_parameters"]["size"] == 96
+
+
+def results(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "results.json").read_text())["sets"]
+
+
+def test_a_checkpoint_is_enough_to_test(trained: Path, tmp_path: Path) -> None:
+    data = make_set(tmp_path / "set", 3, 2, size=(90, 110), seed=5)
+    best = trained / "checkpoints" / "best.ckpt"
+    sets = json.dumps({"mine": str(data)})
+    without = succeed(
+        "test", f"--ckpt_path={best}", f"--data.test={sets}", f"--trainer.default_root_dir={tmp_path / 'a'}"
+    )
+    succeed(
+        "test",
+        f"--config={trained / 'config.yaml'}",
+        f"--ckpt_path={best}",
+        f"--data.test={sets}",
+        f"--trainer.default_root_dir={tmp_path / 'b'}",
+        "--data.batch_size=3",
+    )
+    scores = results(tmp_path / "a")["mine"]
+    assert scores["images"] == 5
+    assert scores["authentic_images"] == 2
+    keys = {"f1", "iou", "auc", "f1_original", "iou_original", "auc_original"}
+    assert keys <= scores.keys()
+    assert scores == pytest.approx(results(tmp_path / "b")["mine"], abs=1e-6)
+    assert "mine" in without.stdout
+    # an explicit option wins over what the checkpoint stores
+    succeed(
+        "test",
+        f"--ckpt_path={best}",
+        f"--data.test={sets}",
+        f"--trainer.default_root_dir={tmp_path / 'c'}",
+        "--data.size=64",
+        "--model.threshold=0.0",
+    )
+    assert results(tmp_path / "c")["mine"]["f1"] == pytest.approx(scores["f1_all_tampered"], abs=0.05)
+    # beside the checkpoint where no folder is given
+    moved = shutil.copy(best, tmp_path / "moved.ckpt")
+    succeed("test", f"--ckpt_path={moved}", f"--data.test={sets}")
+    assert len(list(tmp_path.glob("test-*/results.json"))) == 1
+
+
+def test_undefined_scores_are_null(trained: Path, tmp_path: Path) -> None:
+    data = make_set(tmp_path / "set", 0, 2)
+    sets = json.dumps({"authentic": str(data)})
+    succeed(
+        "test",
+        f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}",
+        f"--data.test={sets}",
+        f"--trainer.default_root_dir={tmp_path}",
+    )
+    scores = results(tmp_path)["authentic"]
+    assert scores["f1"] is None
+    assert scores["auc_original"] is None
+    assert scores["images"] == scores["authentic_images"] == 2
+
+
+def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_path: Path) -> None:
+    pictures, out = tmp_path / "in", tmp_path / "out"
+    (pictures / "deep er").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, size in {
+        "a.png": (50, 70),
+        "deep er/bü.jpg": (120, 90),
+        "same.png": (30, 30),
+        "same.jpg": (31, 30),
+    }.items():
+        encoded = cv2.imencode(Path(name).suffix, rng.integers(0, 255, (*size, 3), dtype=np.uint8))[1]
+        (pictures / name).write_bytes(encoded.tobytes())
+    (pictures / "bad.jpg").write_text("not a picture")
+    best = trained / "checkpoints" / "best.ckpt"
+    done = command("predict", f"--ckpt_path={best}", f"--data.predict={pictures}", f"--trainer.default_root_dir={out}")
+    assert done.returncode == 1
+    assert "bad.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
+    stems = ["a", "deep er/bü", "same.png", "same.jpg"]
+    written = {str(p.relative_to(out)) for p in out.rglob("*.png")}
+    assert written == {f"{stem}_{kind}.png" for stem in stems for kind in ("heat", "mask", "overlay")}
+    heat = cv2.imdecode(np.fromfile(out / "deep er" / "bü_heat.png", np.uint8), cv2.IMREAD_UNCHANGED)
+    assert heat.shape == (120, 90)
+    assert heat.dtype == np.uint8
+    mask = cv2.imread(str(out / "a_mask.png"), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == (50, 70)
+    assert set(np.unique(mask)) <= {0, 255}
+    assert ((cv2.imread(str(out / "a_heat.png"), cv2.IMREAD_UNCHANGED) > 128) <= (mask == 255)).all()
+    assert cv2.imread(str(out / "a_overlay.png")).shape == (50, 70, 3)
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    data = make_set(tmp_path / "data", 6)
+    options = ["fit", *TINY, f"--data.train=[{data}]", f"--data.val={data}", "--panels.count=0"]
+    options += ["--model.warmup=0.0", "--trainer.max_epochs=3"]
+    succeed(*options, f"--trainer.default_root_dir={tmp_path / 'whole'}")
+    # the callback stops the process as a power cut would, after the second epoch's checkpoint
+    killer = tmp_path / "killer.py"
+    killer.write_text(
+        "import os\nfrom lightning.pytorch import Callback\n"
+        "class Killer(Callback):\n"
+        "    def on_train_epoch_start(self, trainer, module):\n"
+        "        if trainer.current_epoch == 2:\n"
+        "            os._exit(9)\n"
+    )
+    root = f"--trainer.default_root_dir={tmp_path / 'broken'}"
+    killed = command(*options, root, '--trainer.callbacks=[{"class_path": "killer.Killer"}]', PYTHONPATH=str(tmp_path))
+    assert killed.returncode == 9
+    run = tmp_path / "broken" / "version_0"
+    succeed("fit", f"--config={run / 'config.yaml'}", "--trainer.callbacks=null", "--ckpt_path=last", root)
+    assert [p.name for p in run.parent.iterdir()] == ["version_0"]
+    whole = tmp_path / "whole" / "version_0"
+    for name in ("val/f1", "val/auc", "val/loss", "train/loss"):
+        assert logged(run, name)[-1] == pytest.approx(logged(whole, name)[-1], abs=1e-6), name
+    assert len(logged(run, "val/f1")) == 3
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_an_explicit_learning_rate_wins_on_resume(trained: Path, tmp_path: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    config = f"--config={trained / 'config.yaml'}"
+    root = f"--trainer.default_root_dir={tmp_path}"
+    succeed("fit", config, f"--ckpt_path={last}", "--model.lr=0.5", "--trainer.max_epochs=2", root)
+    stored = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert stored["hyper_parameters"]["lr"] == 0.5
+    assert stored["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.5
+
+
+def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:
+    succeed(
+        "fit",
+        f"--config={trained / 'config.yaml'}",
+        "--model.lr=0.0",
+        "--model.weight_decay=0.0",
+        f"--model.warm_start={trained / 'checkpoints' / 'last.ckpt'}",
+        f"--trainer.default_root_dir={tmp_path}",
+    )
+    before = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    after = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert after["epoch"] == before["epoch"]
+    for key, value in before["state_dict"].items():
+        if "running" not in key and "num_batches" not in key:
+            assert torch.equal(value, after["state_dict"][key]), key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["fitt"], 2, "fit"),
+        (["fit", "--model.lrr=1"], 2, "lr"),
+        (["fit", "--model.lr=fast"], 2, "model.lr"),
+        (["fit", "--model.contour_role=both"], 2, "contour_role"),
+        (["fit", "--config=nowhere.yaml"], 2, "nowhere.yaml"),
+        (
+            ["fit", "--model.encoder=resnet19", "--data.train=[synthetic:8]", "--data.val=synthetic:2"],
+            1,
+            "resnet",
+        ),
+        (["fit"], 1, "--data.train"),
+        (["fit", "--data.train=[nowhere]", "--data.val=nowhere"], 1, "nowhere"),
+        (["test", "--data.test={a: synthetic:2}"], 1, "--ckpt_path"),
+        (["test", "--ckpt_path=nowhere.ckpt"], 1, "nowhere.ckpt"),
+        (["predict", "--ckpt_path=README.md", "--data.predict=README.md"], 1, "README.md"),
+        (["validate", "--ckpt_path=best", "--trainer.default_root_dir=tests"], 1, "best.ckpt"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(arguments: list[str], code: int, says: str) -> None:
+    done = command(*arguments)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: ")]
+    assert len(lines) == 1
+    assert says in lines[0]
+
+
+def test_bad_input_leaves_nothing_behind(tmp_path: Path, small_set: Path) -> None:
+    next((small_set / "Gt").iterdir()).unlink()
+    root = tmp_path / "runs"
+    done = command(
+        "fit",
+        *TINY,
+        f"--data.train=[{small_set}]",
+        f"--data.val={small_set}",
+        f"--trainer.default_root_dir={root}",
+    )
+    assert done.returncode == 1
+    assert "tp" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not root.exists()
+
+
+def test_a_truncated_file_in_a_worker_is_one_line(tmp_path: Path, small_set: Path) -> None:
+    bad = next((small_set / "Tp").iterdir())
+    bad.write_bytes(bad.read_bytes()[:200])
+    done = command(
+        "fit",
+        *TINY,
+        "--data.num_workers=2",
+        f"--data.train=[{small_set}]",
+        f"--data.val={small_set}",
+        f"--trainer.default_root_dir={tmp_path / 'runs'}",
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert bad.name in [line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: ")][-1]
+
+
+def test_another_networks_checkpoint_is_one_line(trained: Path) -> None:
+    best = trained / "checkpoints" / "best.ckpt"
+    done = command("test", f"--ckpt_path={best}", "--model.encoder=resnet34", "--data.test={a: synthetic:2}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "best.ckpt" in done.stderr.splitlines()[-1]
+
+
+def test_synthesize_makes_a_data_source(tmp_path: Path) -> None:
+    out = tmp_path / "made"
+    succeed("synthesize", "synthetic:6", out, "--count=9", "--size=64")
+    assert (out / "contact_sheet.png").is_file()
+    assert len(list(out.glob("Tp/*")) + list(out.glob("Au/*"))) == 9
+    assert len(list(out.glob("Gt/*"))) == len(list(out.glob("Tp/*")))
+    from ncl_lightning.sources import open_source
+
+    assert len(open_source(str(out))) == 9
+    again = command("synthesize", "synthetic:6", out)
+    assert again.returncode == 1
+    assert "not empty" in again.stderr

@@ -1,0 +1,118 @@
+"""Every file in configs/ parses, and what a sweep gives an agent is run as the agent's child."""
+
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT, TINY, make_set, succeed
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+from ncl_lightning.cli import NCLCLI
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml")) + sorted((ROOT / "configs").glob("experiments/*.yaml"))
+SWEEPS = sorted((ROOT / "configs").glob("sweeps/*.yaml"))
+DELTAS = ("ddp.yaml", "wandb.yaml")
+
+
+class ParseOnly(NCLCLI):
+    def instantiate_classes(self) -> None: ...
+
+    def _run_subcommand(self, subcommand: str) -> None: ...
+
+
+def parse(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> Any:
+    monkeypatch.setattr(sys, "argv", ["ncl_lightning", *arguments])
+    return ParseOnly().config["fit"]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_parses(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    base = ["--config", str(ROOT / "configs" / "ncl.yaml")] if config.name in DELTAS else []
+    options = parse(monkeypatch, ["fit", *base, "--config", str(config)])
+    for section, values in yaml.safe_load(config.read_text()).items():
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if not isinstance(value, dict):
+                assert options[section][key] == value
+
+
+def test_plain_differs_from_ncl_in_the_weights_alone() -> None:
+    ncl, plain = (yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()) for name in ("ncl", "plain"))
+    assert plain["model"].pop("lambda_ncl") == plain["model"].pop("lambda_pc") == 0
+    assert ncl["model"].pop("lambda_ncl") > 0
+    assert ncl["model"].pop("lambda_pc") > 0
+    assert ncl == plain
+
+
+def combinations(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every value of every parameter at least once; the ends of a distribution."""
+    values = {key: p.get("values") or [p["min"], p["max"]] for key, p in parameters.items()}
+    longest = max(len(v) for v in values.values())
+    return [{key: v[i % len(v)] for key, v in values.items()} for i in range(longest)]
+
+
+def agent_command(sweep: dict[str, Any], chosen: dict[str, Any]) -> list[str]:
+    """The command that wandb's agent makes of a sweep's command and one choice."""
+    flags = create_sweep_command_args({"args": {key: {"value": value} for key, value in chosen.items()}})
+    out = []
+    for word in create_sweep_command(sweep["command"]):
+        word = str(word)
+        if word == "${args}":
+            out.extend(flags["args"])
+        elif word == "${args_no_boolean_flags}":
+            out.extend(flags["args_no_boolean_flags"])
+        elif not word.startswith("${") and word != "/usr/bin/env":
+            out.append(word)
+    return out
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
+def test_every_command_of_a_sweep_parses(monkeypatch: pytest.MonkeyPatch, sweep: Path) -> None:
+    monkeypatch.chdir(ROOT)
+    settings = yaml.safe_load(sweep.read_text())
+    for chosen in combinations(settings["parameters"]):
+        words = agent_command(settings, chosen)
+        options = parse(monkeypatch, words[words.index("fit") :])
+        for key, value in chosen.items():
+            assert options[key] == value, key
+        assert options["checkpoint"]["monitor"] == settings["metric"]["name"]
+
+
+def test_a_sweep_agents_child_leaves_config_metrics_and_panels(tmp_path: Path) -> None:
+    settings = yaml.safe_load((ROOT / "configs" / "sweeps" / "ncl.yaml").read_text())
+    data = make_set(tmp_path / "data", 4)
+    words = agent_command(settings, combinations(settings["parameters"])[0])
+    words = [word.replace("DATA/train", str(data)).replace("DATA/val", str(data)) for word in words]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"wandb_version": 1, "model.lr": {"value": 0.0001}}))
+    succeed(
+        *words[words.index("fit") :],
+        *TINY,
+        "--trainer.logger.save_dir",
+        tmp_path,
+        f"--trainer.default_root_dir={tmp_path / 'runs'}",
+        WANDB_MODE="offline",
+        WANDB_SWEEP_ID="abc123",
+        WANDB_RUN_ID="run1",
+        WANDB_SWEEP_PARAM_PATH=str(tmp_path / "params.yaml"),
+    )
+    (offline,) = (tmp_path / "wandb").glob("offline-run-*-run1")
+    assert list(offline.glob("*.wandb"))
+    assert list((offline / "files" / "media" / "images").glob("panels_*.png"))
+    summary = json.loads((offline / "files" / "wandb-summary.json").read_text())
+    assert "val/f1" in summary
+    assert "contrast/val/tampered/margin" in summary
+    config = yaml.safe_load((offline / "files" / "config.yaml").read_text())
+    assert config["lr"]["value"] == pytest.approx(0.0001)
+    run = tmp_path / "runs" / "version_0"
+    assert {"config.yaml", "metrics.csv", "panels", "checkpoints"} <= set(os.listdir(run))
+
+
+def test_the_pairs_of_options_that_a_sweep_can_give_are_plain() -> None:
+    for sweep in SWEEPS:
+        for key, parameter in yaml.safe_load(sweep.read_text())["parameters"].items():
+            for value in itertools.chain(parameter.get("values", [])):
+                assert isinstance(value, str | int | float | bool), key

@@ -1,0 +1,57 @@
+"""Two real processes on a CPU give what one gives, for every arm."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY, make_set, succeed
+
+TWO = ["--config", ROOT / "configs" / "ddp.yaml", "--trainer.accelerator=cpu", "--trainer.devices=2"]
+ARMS = {
+    "switch": ["--model.contour_role=switch"],
+    "ignore": ["--model.contour_role=ignore"],
+    "tampered": ["--model.contour_role=tampered"],
+    "authentic": ["--model.contour_role=authentic"],
+    "no consistency": ["--model.lambda_pc=0"],
+    "no contrast": ["--model.lambda_ncl=0"],
+    "plain": ["--model.lambda_ncl=0", "--model.lambda_pc=0"],
+}
+
+
+def last_row(run: Path) -> dict[str, float]:
+    with (run / "metrics.csv").open(newline="") as stream:
+        out = {}
+        for row in csv.DictReader(stream):
+            out |= {key: float(value) for key, value in row.items() if value}
+        return out
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_trains_on_two_processes(tmp_path: Path, arm: str) -> None:
+    train, val = make_set(tmp_path / "train", 12), make_set(tmp_path / "val", 4, 1)
+    succeed(
+        "fit",
+        *TWO,
+        *TINY,
+        *ARMS[arm],
+        f"--data.train=[{train}]",
+        f"--data.val={val}",
+        "--panels.count=1",
+        f"--trainer.default_root_dir={tmp_path / 'runs'}",
+    )
+    row = last_row(tmp_path / "runs" / "version_0")
+    # 12 images in batches of 2 on 2 processes are 3 steps; 5 images on 2 ranks are padded to 6
+    assert row["step"] == 2
+    assert row["val/images"] == 5
+
+
+def test_two_processes_give_the_numbers_of_one(trained: Path, tmp_path: Path) -> None:
+    data = make_set(tmp_path / "val", 4, 1, seed=3)
+    best = trained / "checkpoints" / "best.ckpt"
+    common = [f"--ckpt_path={best}", f"--data.test={json.dumps({'set': str(data)})}"]
+    succeed("test", *common, f"--trainer.default_root_dir={tmp_path / 'one'}", "--trainer.accelerator=cpu")
+    succeed("test", *TWO, *common, f"--trainer.default_root_dir={tmp_path / 'two'}")
+    one, two = (json.loads((tmp_path / n / "results.json").read_text())["sets"]["set"] for n in ("one", "two"))
+    assert one == pytest.approx(two, abs=1e-6)
+    assert one["images"] == two["images"] == 5

@@ -1,0 +1,26 @@
+"""Imports point one way, down; nothing that a machine or an account is named in is committed."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from conftest import ROOT
+
+PACKAGE = ROOT / "ncl_lightning"
+
+
+def imports(file: Path) -> set[str]:
+    tree = ast.parse(file.read_text())
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ncl_lightning"):
+            tail = (node.module or "").split(".")[1:]
+            names |= {tail[0]} if tail else {alias.name for alias in node.names}
+    return names
+
+
+def test_imports_point_one_way() -> None:
+    modules = {file.stem: imports(file) for file in PACKAGE.glob("*.py") if not file.stem.startswith("__")}
+    # raises CycleError, which names the modules
+    order = list(TopologicalSorter(modules).static_order())
+    assert order.index("loss") < order.index("module") < order.index("cli")

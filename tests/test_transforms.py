@@ -1,0 +1,61 @@
+"""Sizing keeps manipulated content, and says which pixels are real."""
+
+import numpy as np
+import pytest
+
+from ncl_lightning.data import frame
+from ncl_lightning.sources import Picture
+from ncl_lightning.transforms import augmentations, pipeline, sizing_transforms
+
+
+def picture(height: int, width: int, seed: int = 0) -> Picture:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(1, 255, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), bool)
+    top, left = rng.integers(0, height - 3), rng.integers(0, width - 3)
+    mask[top : top + 3, left : left + 3] = True
+    return Picture(image, mask, False, "made")
+
+
+@pytest.mark.parametrize("size", [(40, 200), (200, 40), (64, 64), (10, 10), (150, 151)])
+@pytest.mark.parametrize("sizing", ["crop", "pad", "native", "resize"])
+def test_frames_and_what_is_real(sizing: str, size: tuple[int, int]) -> None:
+    transform = pipeline(sizing_transforms(sizing, 64, 100))
+    sample = frame(picture(*size), transform, (0, 0, 0), keep_original=False)
+    height, width = sample["image"].shape[-2:]
+    if sizing != "native":
+        assert (height, width) == (64, 64)
+    else:
+        assert max(height, width) == min(max(size), 100)
+    rows, columns = sample["content"].tolist()
+    valid = np.zeros((height, width), bool)
+    valid[:rows, :columns] = True
+    assert (sample["valid"][0].numpy() == valid).all()
+    assert not sample["image"][:, ~sample["valid"][0]].any()
+    assert set(sample["mask"].unique().tolist()) <= {0.0, 1.0}
+    if sizing == "resize":
+        assert valid.all()
+
+
+@pytest.mark.parametrize("augment", ["none", "flips", "usual"])
+def test_a_crop_never_drops_the_tampered_region(augment: str) -> None:
+    transform = pipeline([*sizing_transforms("crop", 64, 64), *augmentations(augment)])
+    for index in range(40):
+        sample = frame(picture(150, 300, index), transform, (0, 0, index), keep_original=False)
+        assert sample["mask"].any()
+
+
+def test_image_and_mask_move_together() -> None:
+    made = picture(60, 90)
+    image = np.repeat(made.mask[..., None].astype(np.uint8) * 255, 3, axis=2)
+    transform = pipeline([*sizing_transforms("crop", 48, 48), *augmentations("flips")])
+    for index in range(20):
+        sample = frame(Picture(image, made.mask, False, ""), transform, (3, 1, index), keep_original=False)
+        assert (sample["image"][0] == sample["mask"][0] * 255).all()
+
+
+def test_augmentations_of_ones_own() -> None:
+    transform = pipeline(augmentations([{"class_path": "albumentations.InvertImg", "init_args": {"p": 1.0}}]))
+    made = picture(20, 20)
+    sample = frame(made, transform, (0, 0, 0), keep_original=False)
+    assert (sample["image"].permute(1, 2, 0).numpy() == 255 - made.image).all()
