@@ -10,7 +10,6 @@ for benchmarks only: a copy of this project's, and in it
 
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,12 +52,15 @@ def pictures() -> tuple[Tensor, Tensor, Tensor]:
     return (noise + 1.5 * mask - 0.75).sigmoid(), mask, torch.ones_like(mask, dtype=torch.bool)
 
 
-def three_scores(probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """F1, IoU and AUC of a batch, (4,) each, by our functions."""
-    ranked = scores.rank(probability, mask, valid)
-    tp, fp = (counts[:, 0] for counts in scores.counts_above(ranked, torch.tensor([0.5])))
-    area = scores.ratio(scores.pairs_in_order(ranked), 2 * ranked.positives * ranked.negatives)
-    return scores.f1_score(tp, fp, ranked.positives), scores.iou_score(tp, fp, ranked.positives), area
+def three_scores(probability: Tensor, mask: Tensor, valid: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """F1, IoU and AUC of each image by our functions, as ImageScores takes them on a CPU."""
+    out = []
+    for i in range(len(probability)):
+        ranked = scores.rank(probability[i : i + 1], mask[i : i + 1], valid[i : i + 1])
+        tp, fp = (counts[:, 0] for counts in scores.counts_above(ranked, torch.tensor([0.5])))
+        area = scores.ratio(scores.pairs_in_order(ranked), 2 * ranked.positives * ranked.negatives)
+        out.append((scores.f1_score(tp, fp, ranked.positives), scores.iou_score(tp, fp, ranked.positives), area))
+    return out
 
 
 def against_benco(
@@ -77,7 +79,8 @@ def against_benco(
         for evaluator in evaluators:
             evaluator.batch_update(probability, mask, shape_mask)
 
-    return row(what, *alternating(ours, theirs), GOAL_BENCO)
+    mine, peer = alternating(ours, theirs)
+    return row(what, mine, peer, GOAL_BENCO)
 
 
 def against_forward(ours: Callable[[], object]) -> dict[str, Any]:
@@ -90,11 +93,12 @@ def against_forward(ours: Callable[[], object]) -> dict[str, Any]:
         network(image)
 
     what = "ms a batch of 4×512²: all of ImageScores against the forward pass of configs/small.yaml's network"
-    return row(what, *alternating(ours, forward), GOAL_FORWARD)
+    mine, peer = alternating(ours, forward)
+    return row(what, mine, peer, GOAL_FORWARD)
 
 
 def alternating(*runs: Callable[[], object]) -> list[float]:
-    """The median of each in ms; they take turns, so that a busy machine slows all."""
+    """The fastest run of each in ms, as `timeit` advises; they take turns, so that a busy machine slows all."""
     for run in runs:
         run()
     times: list[list[float]] = [[] for _ in runs]
@@ -103,7 +107,7 @@ def alternating(*runs: Callable[[], object]) -> list[float]:
             start = time.perf_counter()
             run()
             kept.append((time.perf_counter() - start) * 1000)
-    return [statistics.median(kept) for kept in times]
+    return [min(kept) for kept in times]
 
 
 def row(what: str, ours: float, peer: float | None, goal: float) -> dict[str, Any]:

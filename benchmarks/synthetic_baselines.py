@@ -10,6 +10,7 @@ that learned no more than these has learned a shortcut.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +22,11 @@ Score = NDArray[np.float32]
 GRID = 101
 
 
+def _averaged(score: NDArray[Any], side: int) -> Score:
+    """A score (H, W) averaged over windows of `side` pixels."""
+    return np.asarray(cv2.blur(score.astype(np.float32), (side, side)), np.float32)
+
+
 def noise_scores(image: NDArray[np.uint8]) -> dict[str, Score]:
     """Local noise levels of a picture (H, W, 3): the spread of three residuals in windows, each (H, W)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -30,29 +36,29 @@ def noise_scores(image: NDArray[np.uint8]) -> dict[str, Score]:
         "median residual": grey - median,
         "mosaic residual": cv2.filter2D(grey, cv2.CV_32F, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 4.0),
     }
-    scores = {}
+    scores: dict[str, Score] = {}
     for name, residual in residuals.items():
         for side in (9, 21):
             level = np.sqrt(cv2.blur(residual * residual, (side, side)))
-            scores[f"noise: {name}, {side}×{side}"] = np.log(level + 0.1)
+            scores[f"noise: {name}, {side}×{side}"] = np.log(level + 0.1).astype(np.float32)
             # small residuals only: edges count less
-            scores[f"noise: clipped {name}, {side}×{side}"] = cv2.blur(np.minimum(abs(residual), 6), (side, side))
+            scores[f"noise: clipped {name}, {side}×{side}"] = _averaged(np.minimum(abs(residual), 6), side)
     return scores
 
 
 def colour_scores(image: NDArray[np.uint8]) -> dict[str, Score]:
     """Channels of RGB, HSV and Lab of a picture (H, W, 3), and the distance from its mean, each (H, W)."""
-    scores = {}
+    scores: dict[str, Score] = {}
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     spaces = (("RGB", image), ("HSV", cv2.cvtColor(image, cv2.COLOR_RGB2HSV)), ("Lab", lab))
     for space, planes in spaces:
         for channel, name in enumerate(space):
-            scores[f"colour: {name} of {space}"] = cv2.blur(planes[:, :, channel].astype(np.float32), (5, 5))
+            scores[f"colour: {name} of {space}"] = _averaged(planes[:, :, channel], 5)
     centred = lab - lab.reshape(-1, 3).mean(0)
-    scores["colour: distance from the mean"] = cv2.blur(np.linalg.norm(centred, axis=2), (5, 5))
+    scores["colour: distance from the mean"] = _averaged(np.linalg.norm(centred, axis=2), 5)
     spread = np.linalg.inv(np.cov(lab.reshape(-1, 3).T) + np.eye(3))
     mahalanobis = np.sqrt(np.einsum("hwi,ij,hwj->hw", centred, spread, centred))
-    scores["colour: Mahalanobis distance from the mean"] = cv2.blur(mahalanobis.astype(np.float32), (5, 5))
+    scores["colour: Mahalanobis distance from the mean"] = _averaged(mahalanobis, 5)
     return scores
 
 
@@ -73,6 +79,11 @@ def best_f1(scores: list[Score], masks: list[NDArray[np.bool_]]) -> float:
     edges[0], edges[-1] = -np.inf, np.inf
     curves = [f1_curve(score, mask, edges) for score, mask in zip(scores, masks, strict=True)]
     return float(np.mean(curves, axis=0).max())
+
+
+def standard(score: Score) -> Score:
+    """The score (H, W) of a picture with mean 0 and deviation 1."""
+    return np.asarray((score - score.mean()) / (score.std() + 1e-6), np.float32)
 
 
 def ranks(score: Score) -> Score:
@@ -106,6 +117,7 @@ def main() -> None:
         for name, score in {**noise_scores(picture.image), **colour_scores(picture.image)}.items():
             scores.setdefault(name, []).append(score)
             scores.setdefault(f"{name}, ranked", []).append(ranks(score))
+            scores.setdefault(f"{name}, standardised", []).append(standard(score))
     shares = np.array([mask.mean() for mask in masks])
     print(f"{count} tampered pictures; tampered share: mean {shares.mean():.3f}, median {np.median(shares):.3f}")
     print(f"{np.mean(2 * shares / (1 + shares)):.3f}  everything called tampered")

@@ -112,8 +112,9 @@ def frame(picture: Picture, transform: Any, key: tuple[int, int, int], keep_orig
         "name": picture.name,
     }
     if keep_original:
-        sample["original_mask"] = torch.from_numpy(picture.mask)[None]
-        sample["original_image"] = torch.from_numpy(picture.image)
+        # copies: a source may hand out arrays that can't be written
+        sample["original_mask"] = torch.from_numpy(picture.mask.copy())[None]
+        sample["original_image"] = torch.from_numpy(picture.image.copy())
     return sample
 
 
@@ -139,7 +140,7 @@ def collate(samples: list[Batch]) -> Batch:
         values = [sample[key] for sample in samples]
         if key in ("image", "mask", "valid"):
             batch[key] = torch.stack([_pad(value, height, width) for value in values])
-        elif isinstance(first, Tensor) and not key.startswith("original_m") and key != "original_image":
+        elif isinstance(first, Tensor) and key not in ("original_mask", "original_image"):
             batch[key] = torch.stack(values)
         else:
             batch[key] = values

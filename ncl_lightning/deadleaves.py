@@ -45,13 +45,13 @@ def outlines(rng: Generator, count: int) -> NDArray[np.float32]:
 def _tiles() -> NDArray[np.float32]:
     """Textures with power-law spectra, (TILES · TILE · TILE,), mean 0 and variance 1 in each tile.
 
-    Amplitudes fall as f^-0.6 (sand) to f^-1.5 (cloud); half of the tiles have a grain, like wood or
+    Amplitudes fall as f^-0.8 (sand) to f^-1.5 (cloud); half of the tiles have a grain, like wood or
     grass. Fixed for all samples, in every process: each leaf takes its own window.
     """
     rng = np.random.default_rng(20010101)
     vertical, horizontal = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :]
     tiles = np.empty((TILES, TILE, TILE), np.float32)
-    for tile, fall in enumerate(np.linspace(0.6, 1.5, TILES)):
+    for tile, fall in enumerate(np.linspace(0.8, 1.5, TILES)):
         turn = rng.uniform(0, np.pi)
         grain = 1.0 if tile % 2 else rng.uniform(2, 5)
         along = (horizontal * np.cos(turn) + vertical * np.sin(turn)) * grain
@@ -104,7 +104,7 @@ def scene(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
     hue = rng.normal(0, 0.12) + rng.normal(0, 0.5 * spread, (count, 1))
     brightness = rng.normal(rng.normal(-1.5, 0.35), rng.uniform(0.4, 0.8), (count, 1))
     albedo = np.exp(tint * warm + hue * green + brightness).astype(np.float32)
-    contrast = np.clip(np.exp(rng.normal(-1.45, 0.7, count)), 0, 0.5).astype(np.float32)
+    contrast = np.clip(np.exp(rng.normal(-1.65, 0.7, count)), 0, 0.45).astype(np.float32)
     slope = rng.normal(0, 0.35 / max(height, width), (2, count)).astype(np.float32)
 
     rows, columns = np.divmod(np.arange(height * width, dtype=np.int32), np.int32(width))

@@ -1,16 +1,327 @@
-"""stand-in"""
+"""Image files to arrays and back: the only place that decodes a file."""
+
 import os
-import numpy as np
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from PIL import Image, ImageOps
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+
 from ncl_lightning.errors import InputError
-IMAGE_SUFFIXES=frozenset(".jpg .jpeg .png .tif .tiff .bmp .webp .gif".split())
-def read_image(path):
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# where Pillow itself refuses; a 20000×20000 picture is twice that
+MAX_PIXELS = 178_956_970
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+# what undoes each EXIF orientation, for arrays (H, W, ...); 1 and nonsense values leave the picture alone
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its mask, as files.
+
+    Args:
+        image: The picture.
+        mask: Its mask, bright where tampered; None for an authentic picture.
+        inverted: The mask is dark where tampered.
+        fit_mask: Bring a mask of another size to the picture's (nearest neighbour) instead of refusing it.
+        mask_of: Makes the mask (H, W) bool of its pixels (H, W, 3) uint8 RGB; for masks in colour codes.
+    """
+
+    image: Path
+    mask: Path | None
+    inverted: bool = False
+    fit_mask: bool = False
+    mask_of: Callable[[Pixels], Mask] | None = None
+
+    def read(self) -> tuple[Pixels, Mask]:
+        """The picture (H, W, 3) uint8 RGB and its mask (H, W), True where tampered; all False without a mask.
+
+        The mask is binarised at its own size, above 127.5 of 255, before anything resizes it. One that fits
+        only the stored orientation of an EXIF-rotated picture turns with it.
+
+        Raises:
+            InputError: A file is unreadable, or the mask has another size.
+        """
+        pixels, orientation = _decode(self.image, _rgb)
+        height, width = pixels.shape[:2]
+        if self.mask is None:
+            return pixels, np.zeros((height, width), bool)
+        if self.mask_of:
+            tampered: Mask = self.mask_of(_decode(self.mask, _rgb)[0])
+        else:
+            tampered = _decode(self.mask, _levels)[0] > 127.5
+        if self.inverted:
+            tampered = ~tampered
+        if tampered.shape == (height, width):
+            return pixels, tampered
+        if orientation >= 5 and tampered.shape == (width, height):
+            return pixels, np.ascontiguousarray(_UPRIGHT[orientation](tampered))
+        if self.fit_mask:
+            small = tampered.astype(np.uint8)
+            return pixels, cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
+        raise InputError(
+            f"{self.mask}: the mask is {tampered.shape[1]}×{tampered.shape[0]} pixels, its picture {self.image} "
+            f"{width}×{height}; make the mask anew at the picture's size, or remove both"
+        )
+
+
+def read_pair(image: Path | str, mask: Path | str | None) -> tuple[Pixels, Mask]:
+    """A picture (H, W, 3) uint8 RGB and its mask (H, W) bool: `Pair.read` of an ordinary pair."""
+    return Pair(Path(image), None if mask is None else Path(mask)).read()
+
+
+def read_image(path: Path | str) -> Pixels:
+    """The picture as displayed: (H, W, 3) uint8 RGB, EXIF rotation applied, alpha dropped, first frame.
+
+    Raises:
+        InputError: The file is missing, truncated, too large or no image.
+    """
+    return _decode(Path(path), _rgb)[0]
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """Displayed (H, W), from the file's header only.
+
+    Raises:
+        InputError: The file is missing, too large or no image.
+    """
+    with _opened(Path(path)) as (_, header):
+        height, width = header.size
+        return (height, width) if header.orientation < 5 else (width, height)
+
+
+def write_image(path: Path | str, array: Pixels) -> None:
+    """Write RGB (H, W, 3) or grey (H, W) uint8 as PNG or JPEG (quality 95), whole or not at all, making folders.
+
+    Raises:
+        InputError: The suffix is another one, or the folder can't be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".png", ".jpg", ".jpeg"):
+        raise InputError(f"{path}: can't write {suffix or 'a file without suffix'}; name it .png or .jpg")
+    pixels = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else np.ascontiguousarray(array)
+    data = cv2.imencode(suffix, pixels)[1]
+    # in the same folder, to be renamed within one file system; hidden, so that no walk meets it half-written
+    partial = path.with_name(f".{uuid4().hex}.tmp")
     try:
-        return np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
-    except Exception as e: raise InputError(f"{path}: {e}") from e
-def read_pair(i,m):
-    x=read_image(i)
-    return x, (np.zeros(x.shape[:2],bool) if m is None else read_image(m)[...,0]>127)
-def write_image(path,a):
-    path=Path(path); path.parent.mkdir(parents=True,exist_ok=True); Image.fromarray(a).save(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data.tobytes())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"{path}: can't be written ({error.strerror}); choose another folder") from error
+
+
+def find_images(folder: Path | str) -> list[Path]:
+    """Every image file below a folder, at any depth, sorted; hidden files and folders are left out.
+
+    Links are followed, each folder is visited once: a loop of links ends, and what is reached both directly
+    and by a link counts once.
+
+    Raises:
+        InputError: The folder is missing or can't be read, or an image is a link to nothing.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    # links wait behind all that lies in the folder itself
+    waiting = deque([Path(folder)])
+    while waiting:
+        here = waiting.popleft()
+        try:
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = list(os.scandir(here))
+        except OSError as error:
+            raise InputError(f"{here}: can't be read ({error.strerror}); check the path and its rights") from error
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                (waiting.append if entry.is_symlink() else waiting.appendleft)(here / entry.name)
+            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+                if entry.is_symlink() and not entry.is_file():
+                    raise InputError(f"{here / entry.name}: a link to a missing file; fetch it or remove the link")
+                if entry.is_file():
+                    found.append(here / entry.name)
+    return sorted(found)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a file says before its pixels are decoded; `picture` is None where Pillow knows no such pixels."""
+
+    size: tuple[int, int]  # (H, W) as stored
+    orientation: int
+    picture: Image.Image | None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, _Header]]:
+    """The open file and its header; whatever fails inside is an InputError that names the file."""
+    try:
+        # Pillow warns of odd metadata and of large pictures: nothing that a user has to act on
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            yield file, _header(file)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: {_TOO_LARGE}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise InputError(f"{path}: can't be read ({error.strerror}); check the path and its rights") from error
+        raise InputError(f"{path}: truncated or damaged ({error}); replace or remove it") from error
+    # decoders raise whatever a damaged file leads them to: struct.error, zlib.error, IndexError, cv2.error, …
+    except Exception as error:
+        raise InputError(f"{path}: can't be decoded ({error}); replace or remove it") from error
+
+
+_TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels, too large to decode; reduce or remove it"
+
+
+def _header(file: BinaryIO) -> _Header:
+    try:
+        picture = Image.open(file)
+    except UnidentifiedImageError:
+        header = _Header(_tiff_size(file), 1, None)
+    else:
+        # a TIFF's own tags: Pillow's size is the stored one or the displayed one, by its version
+        tags = getattr(picture, "tag_v2", {})
+        width, height = tags.get(256, picture.width), tags.get(257, picture.height)
+        header = _Header((int(height), int(width)), _orientation(picture), picture)
+    if header.size[0] * header.size[1] > MAX_PIXELS:
+        raise InputError(_TOO_LARGE)
+    return header
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        # a PNG's own method decodes the whole picture, in search of a block behind the pixels
+        value = Image.Image.getexif(picture).get(0x0112)
+    except Exception:  # broken metadata of a picture that is fine otherwise
+        value = None
+    return value if value in _UPRIGHT else 1
+
+
+def _tiff_size(file: BinaryIO) -> tuple[int, int]:
+    """(H, W) of a TIFF whose pixels Pillow does not know, such as three channels of floats."""
+    file.seek(0)
+    start = file.read(8)
+    if not start:
+        raise InputError("the file is empty; replace or remove it")
+    if start[:4] not in (b"II*\0", b"MM\0*"):
+        raise InputError("not an image, whatever its name says; replace or remove it")
+    tags = TiffImagePlugin.ImageFileDirectory_v2(start)
+    file.seek(tags.next)
+    tags.load(file)
+    return int(tags[257]), int(tags[256])
+
+
+def _decode(path: Path, convert: Callable[[NDArray[Any]], Pixels]) -> tuple[Pixels, int]:
+    """Samples of a file, `convert`ed and turned upright, and the EXIF orientation that it had."""
+    with _opened(path) as (file, header):
+        samples, left = _samples(file, header)
+        pixels = convert(samples)
+        if left in _UPRIGHT:
+            pixels = _UPRIGHT[left](pixels)
+        # Pillow's arrays are read-only, which torch warns of
+        return np.require(pixels, requirements=("C", "W")), header.orientation
+
+
+def _samples(file: BinaryIO, header: _Header) -> tuple[NDArray[Any], int]:
+    """Samples (H, W) or (H, W, C), alpha last where C is 2 or 4, and the orientation left to undo."""
+    picture = header.picture
+    if picture is not None:
+        # OpenCV decodes JPEG faster, but fills the rest of a truncated one with grey and says nothing
+        if picture.format == "JPEG" and picture.mode in ("RGB", "L"):
+            file.seek(0)
+            data = file.read()
+            if data.rstrip(b"\0").endswith(b"\xff\xd9"):
+                flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+                decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+                if decoded is not None:
+                    return decoded, header.orientation
+        bits = "".join(str(tile[3]) for tile in getattr(picture, "tile", ()))
+        channels = len(picture.getbands())
+        picture.load()
+        # OpenCV fails on a TIFF that lies on its side
+        if channels == 1 or ";16" not in bits or header.orientation > 1:
+            # Pillow ≥ 11 turns a TIFF upright by itself
+            return _pillow_samples(picture), _orientation(picture)
+    # three channels of 16 bit, which Pillow cuts to their upper halves, or of floats
+    file.seek(0)
+    decoded = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        raise InputError("truncated, or a kind of file that can't be read; convert it to PNG")
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(decoded.shape[-1] if decoded.ndim == 3 else 0)
+    return (decoded[..., order] if order else decoded), header.orientation
+
+
+def _pillow_samples(picture: Image.Image) -> NDArray[Any]:
+    mode = picture.mode
+    if mode == "1":
+        picture = picture.convert("L")
+    elif mode in ("P", "PA"):
+        picture = picture.convert("RGBA" if mode == "PA" or "transparency" in picture.info else "RGB")
+    elif mode not in ("L", "LA", "RGB", "RGBA", "F") and not mode.startswith("I"):
+        picture = picture.convert("RGB")
+    return np.asarray(picture)
+
+
+def _eight_bit(samples: NDArray[Any]) -> Pixels:
+    """Samples of any depth to 0–255. The range is the least of 0–1 (floats), 0–255, 0–65535 that holds them."""
+    if samples.dtype == np.uint8:
+        return samples
+    values = np.nan_to_num(samples.astype(np.float32), nan=0, posinf=0, neginf=0)
+    top = float(values.max())
+    ranges = (1.0, 255.0, 65535.0) if samples.dtype.kind == "f" else (255.0, 65535.0)
+    full = next((end for end in ranges if top <= end), top)
+    return (values.clip(0) * (255 / full) + 0.5).astype(np.uint8)
+
+
+def _rgb(samples: NDArray[Any]) -> Pixels:
+    """Samples to (H, W, 3) uint8, alpha dropped."""
+    pixels = _eight_bit(samples)
+    if pixels.ndim == 3 and pixels.shape[2] >= 3:
+        return pixels[..., :3]
+    grey = pixels if pixels.ndim == 2 else pixels[..., 0]
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _levels(samples: NDArray[Any]) -> Pixels:
+    """A mask's samples to (H, W) levels 0–255: its brightest channel, or its alpha where only that varies."""
+    pixels = _eight_bit(samples)
+    if pixels.ndim == 2:
+        level = pixels
+    elif pixels.shape[2] in (2, 4):
+        colour, alpha = pixels[..., :-1], pixels[..., -1]
+        # transparent means untouched, unless the drawing is all in the alpha channel
+        level = alpha if np.ptp(alpha) and not np.ptp(colour) else np.where(alpha > 127, colour.max(2), 0)
+    else:
+        level = pixels.max(2)
+    # masks saved as labels: 1 is tampered
+    return level * np.uint8(255) if level.max() == 1 else level

@@ -41,8 +41,8 @@ class ImageScores(ImageRows):
     images count apart, by the false-positive rate. What is undefined is NaN and left out of its mean: AUC on an image
     tampered all over, everything on one without a valid pixel. `ncl_lightning.scores` defines each score.
 
-    The state is 13 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB an image of any size. Sums are exact (`math.fsum`), so the numbers are the same to the bit on 1, 2 or
-    3 processes.
+    The state is 13 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB for an image of any size.
+    Sums are exact (`math.fsum`), so the numbers are the same to the bit on 1, 2 or 3 processes.
 
     Args:
         num_images: Images in the set; indices are 0..num_images-1.
@@ -84,13 +84,22 @@ class ImageScores(ImageRows):
             ValueError: The shapes don't fit.
             IndexError: An index (on the CPU) is outside of the table.
         """
-        if not probability.shape == mask.shape == valid.shape or probability.ndim != 4 or probability.shape[1] != 1:
+        shape = probability.shape
+        if not shape == mask.shape == valid.shape or len(shape) != 4 or shape[1] != 1 or 0 in shape[2:]:
             shapes = ", ".join(str(tuple(t.shape)) for t in (probability, mask, valid))
             raise ValueError(f"probability, mask and valid are {shapes}; all should be (B, 1, H, W)")
         if len(index) != len(probability):
             raise ValueError(f"{len(index)} indices for {len(probability)} images")
         rows = self._place(index)
-        valid, mask = valid.bool(), mask.bool()
+        # one image at a time stays in a CPU's cache; an accelerator wants them all at once
+        step = 1 if probability.device.type == "cpu" else max(1, len(probability))
+        for i in range(0, len(probability), step):
+            part = slice(i, i + step)
+            own = None if score is None else score[part]
+            self._write(rows[part], probability[part], mask[part].bool(), valid[part].bool(), own)
+
+    def _write(self, rows: Tensor, probability: Tensor, mask: Tensor, valid: Tensor, score: Tensor | None) -> None:
+        """Measure images and fill their rows (B,)."""
         probability, judged = prepare(self.preset, probability, mask, valid)
         ranked = rank(probability, mask, judged)
         # every valid pixel; a convention may judge fewer

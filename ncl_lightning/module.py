@@ -146,7 +146,8 @@ class NCLModule(LightningModule):
         terms = self._terms(output, batch["mask"], batch["valid"], batch["index"], self.global_step)
         size = len(batch["image"])
         for name, value in terms.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=size)
+            self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+        self.log("train/loss_step", terms["loss"].detach(), prog_bar=True)
         return {"loss": terms["loss"], "output": output}
 
     def _terms(self, output: Any, mask: Tensor, valid: Tensor, index: Tensor, step: int) -> dict[str, Tensor]:

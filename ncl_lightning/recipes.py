@@ -3,8 +3,11 @@
 A recipe is `(image, rng, …) -> (image, region)` with pictures (H, W, 3) uint8 RGB and regions (H, W) bool.
 Outside the region the picture stays as it was, pixel for pixel, but for the feathered rim: at most
 `REACH` pixels wide. `share` is how much of the picture to change, `objects` the probability that the region
-follows an object; `clear` leaves plain traces where a recipe else may leave next to none.
+follows an object; `plain` asks for traces that show, rougher or smoother than the picture, where a recipe
+else may leave next to none.
 """
+
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,7 +15,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ncl_lightning.regions import LARGEST, Region, pick
-from ncl_lightning.traces import Pixels, add_noise, alter
+from ncl_lightning.traces import ROUGHENING, SMOOTHING, Pixels, add_noise, alter
+
+Plain = Literal["rough", "smooth"] | None
 
 REACH = 8  # pixels: a feathered edge goes no further beyond the region
 
@@ -34,24 +39,22 @@ def _feather(rng: Generator, region: Region) -> float:
     return float(rng.uniform(0.4, min(3.0, 0.5 + 0.05 * np.sqrt(np.count_nonzero(region)))))
 
 
-def _edited(content: Pixels, rng: Generator, chance: float, clear: bool) -> Pixels:
-    """`content` (H, W, 3), with probability `chance` edited; `clear`: in any case, and strongly."""
-    if clear:
-        return alter(content, rng, strength=rng.uniform(1.2, 2.0))
+def _edited(content: Pixels, rng: Generator, chance: float, plain: Plain) -> Pixels:
+    """`content` (H, W, 3), with probability `chance` edited; where `plain`, in any case and strongly."""
+    if plain is not None:
+        return alter(content, rng, rng.uniform(1.2, 2.0), ROUGHENING if plain == "rough" else SMOOTHING)
     return alter(content, rng) if rng.random() < chance else content
 
 
-def _moved(
-    region: Region, height: int, width: int, share: float, rng: Generator, plain: bool
-) -> NDArray[np.float32]:
+def _moved(region: Region, height: int, width: int, share: float, rng: Generator, whole: bool) -> NDArray[np.float32]:
     """The affine map, (2, 3), that brings a region (h, w) into a picture of H × W as `share` of it.
 
-    `plain`: moved by whole pixels only, which leaves every pixel as it was.
+    `whole`: moved by whole pixels only, which leaves every pixel as it was.
     """
     rows, columns = np.nonzero(region)
     centre = np.array([columns.mean(), rows.mean()])
-    scale = 1.0 if plain else float(np.clip(np.sqrt(share * height * width / len(rows)), 0.4, 2.0))
-    turn = 0.0 if plain or rng.random() < 0.3 else rng.normal(0, 35)
+    scale = 1.0 if whole else float(np.clip(np.sqrt(share * height * width / len(rows)), 0.4, 2.0))
+    turn = 0.0 if whole or rng.random() < 0.3 else rng.normal(0, 35)
     matrix = cv2.getRotationMatrix2D(tuple(centre), turn, scale)
     mirrored = np.diag([-1.0, 1.0, 1.0]) if rng.random() < 0.3 else np.eye(3)
     mirrored[0, 2] = 2 * round(float(centre[0])) if mirrored[0, 0] < 0 else 0
@@ -61,7 +64,7 @@ def _moved(
     room = np.maximum(np.array([width, height]) - 2 * reach, 1)
     target = np.minimum(reach, np.array([width, height]) / 2) + rng.random(2) * room
     matrix[:, 2] += target - centre
-    if plain:
+    if whole:
         matrix[:, 2] = np.rint(matrix[:, 2])
     return np.asarray(matrix, np.float32)
 
@@ -71,9 +74,7 @@ def _carried(
 ) -> tuple[Pixels, Region]:
     """A source (h, w, 3) and its region after the map, as (H, W, 3) and (H, W)."""
     interpolation = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
-    content = cv2.warpAffine(
-        source, matrix, (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101
-    )
+    content = cv2.warpAffine(source, matrix, (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)
     landed = cv2.warpAffine(region.astype(np.uint8) * 255, matrix, (width, height), flags=cv2.INTER_LINEAR)
     return content.astype(np.uint8, copy=False), landed > 127
 
@@ -96,37 +97,40 @@ def match_colour(content: Pixels, image: Pixels, region: Region, strength: float
 
 
 def splice(
-    image: Pixels, rng: Generator, donor: Pixels, share: float, objects: float = 0.6, clear: bool = False
+    image: Pixels, rng: Generator, donor: Pixels, share: float, objects: float = 0.6, plain: Plain = None
 ) -> tuple[Pixels, Region]:
     """An object of `donor` (any size) set into the picture: scaled, turned, its colours mostly matched."""
     height, width = image.shape[:2]
     cut = pick(donor, rng, share, objects)
-    matrix = _moved(cut, height, width, share, rng, plain=rng.random() < 0.35)
+    matrix = _moved(cut, height, width, share, rng, whole=rng.random() < 0.35)
     content, region = _carried(donor, cut, matrix, height, width, rng)
     if not region.any():
         return image, region
     if rng.random() < 0.75:
         content = match_colour(content, image, region, rng.uniform(0.4, 1.0))
-    if not clear and rng.random() < 0.25:  # a clear donor shows by its camera already
+    if plain is None and rng.random() < 0.25:  # a plain donor shows by its camera already
         content = alter(content, rng)
     return blend(image, content, region, _feather(rng, region)), region
 
 
-def copy_move(image: Pixels, rng: Generator, share: float, objects: float = 0.6, clear: bool = False) -> tuple[Pixels, Region]:
+def copy_move(
+    image: Pixels, rng: Generator, share: float, objects: float = 0.6, plain: Plain = None
+) -> tuple[Pixels, Region]:
     """A part of the picture copied to another place, turned and scaled; the region is the copy alone."""
     height, width = image.shape[:2]
     cut = pick(image, rng, share, objects)
-    plain = rng.random() < 0.35
+    whole = rng.random() < 0.35
+    content, region = image, np.zeros((height, width), bool)
     for _ in range(6):
-        matrix = _moved(cut, height, width, share * rng.uniform(0.6, 1.5), rng, plain)
+        matrix = _moved(cut, height, width, share * float(rng.uniform(0.6, 1.5)), rng, whole)
         content, region = _carried(image, cut, matrix, height, width, rng)
-        if np.count_nonzero(region & cut) < 0.4 * max(np.count_nonzero(region), 1):
+        if np.count_nonzero(region & cut) < 0.4 * max(int(np.count_nonzero(region)), 1):
             break
     if not region.any():
         return image, region
     if rng.random() < 0.3:
         content = match_colour(content, image, region, rng.uniform(0.2, 0.8))
-    content = _edited(content, rng, 0.5, clear)
+    content = _edited(content, rng, 0.5, plain)
     return blend(image, content, region, _feather(rng, region)), region
 
 
@@ -136,8 +140,8 @@ def _diffused(image: Pixels, region: Region) -> Pixels:
     scale = min(1.0, 96 / max(height, width))
     size = (max(4, round(width * scale)), max(4, round(height * scale)))
     # a region grown by one small pixel: none of what is removed bleeds into the fill
-    hole = cv2.resize(region.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 0
-    hole = cv2.dilate(hole.astype(np.uint8), np.ones((3, 3), np.uint8))
+    touched = cv2.resize(region.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 0
+    hole = cv2.dilate(touched.astype(np.uint8), np.ones((3, 3), np.uint8))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     filled = cv2.inpaint(small, hole, 3, cv2.INPAINT_TELEA)
     return cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
@@ -150,19 +154,26 @@ def _surroundings(image: Pixels, region: Region, rng: Generator) -> Pixels:
     rows, columns = np.nonzero(region)
     tall, wide = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
     framed = cv2.copyMakeBorder(image, height, height, width, width, cv2.BORDER_REFLECT_101)
-    best, least = image, np.inf
-    for turn in rng.uniform(0, 2 * np.pi, 8):
+    best: Pixels = image
+    least = np.inf
+    for turn in rng.uniform(0, 2 * np.pi, 12):
         away = rng.uniform(1.0, 1.4)
         down, right = round(away * tall * np.sin(turn)), round(away * wide * np.cos(turn))
-        top, left = height + down % height, width + right % width
-        candidate = framed[top - height : top, left - width : left]
+        top, left = height + int(np.clip(down, -height, height)), width + int(np.clip(right, -width, width))
+        candidate = framed[top : top + height, left : left + width].astype(np.uint8, copy=False)
         misfit = float(np.abs(candidate[rim].astype(np.int16) - image[rim]).mean()) if rim.any() else 0.0
+        inside = rows.min() + down >= 0 and rows.max() + down < height
+        inside &= columns.min() + right >= 0 and columns.max() + right < width
+        if not inside:  # mirrored parts catch the eye
+            misfit += 30
         if misfit < least:
             best, least = candidate, misfit
     return best
 
 
-def remove(image: Pixels, rng: Generator, share: float, objects: float = 0.6, clear: bool = False) -> tuple[Pixels, Region]:
+def remove(
+    image: Pixels, rng: Generator, share: float, objects: float = 0.6, plain: Plain = None
+) -> tuple[Pixels, Region]:
     """A part of the picture painted over: smoothly, with cloned surroundings, or smoothly with their texture."""
     region = pick(image, rng, share, objects)
     if rng.random() < 0.7:  # a brush goes beyond the outline
@@ -181,7 +192,7 @@ def remove(image: Pixels, rng: Generator, share: float, objects: float = 0.6, cl
             content = np.clip(np.rint(content + fine * rng.uniform(0.5, 1.0)), 0, 255).astype(np.uint8)
         elif way < 0.9:
             content = add_noise(content, rng, rng.uniform(0.5, 6))
-    content = _edited(content, rng, 0.3, clear)
+    content = _edited(content, rng, 0.3, plain)
     return blend(image, content, region, _feather(rng, region)), region
 
 
@@ -193,13 +204,15 @@ def _toned(image: Pixels, rng: Generator) -> Pixels:
     return np.stack([curve[:, channel][image[:, :, channel]] for channel in range(3)], 2)
 
 
-def retouch(image: Pixels, rng: Generator, share: float, objects: float = 0.6, clear: bool = False) -> tuple[Pixels, Region]:
+def retouch(
+    image: Pixels, rng: Generator, share: float, objects: float = 0.6, plain: Plain = None
+) -> tuple[Pixels, Region]:
     """A part of the picture edited in place: its traces, its tones, or both."""
     region = pick(image, rng, share, objects)
     content = image
     way = rng.random()
-    if way < 0.85 or clear:
-        content = _edited(content, rng, 1.0, clear)
+    if way < 0.85 or plain is not None:
+        content = _edited(content, rng, 1.0, plain)
     if way > 0.6:
         content = _toned(content, rng)
     return blend(image, content, region, _feather(rng, region)), region

@@ -56,8 +56,8 @@ def _grown(pieces: NDArray[np.int32], lab: NDArray[np.float32], rng: Generator, 
     """
     count = int(pieces.max()) + 1
     area = np.bincount(pieces.ravel(), minlength=count).astype(np.float64)
-    colour = np.stack([np.bincount(pieces.ravel(), lab[..., c].ravel(), count) for c in range(3)], 1)
-    colour /= area[:, None]
+    total = np.stack([np.bincount(pieces.ravel(), lab[..., c].ravel(), count) for c in range(3)], 1)
+    colour = total / area[:, None]
     touching = np.zeros((count, count), bool)
     for one, other in ((pieces[:, 1:], pieces[:, :-1]), (pieces[1:], pieces[:-1])):
         touching[one, other] = touching[other, one] = True
@@ -129,4 +129,4 @@ def segment(image: Pixels, rng: Generator, share: float) -> Region | None:
 def pick(image: Pixels, rng: Generator, share: float, objects: float) -> Region:
     """A region of a picture (H, W, 3), (H, W): with probability `objects` one of its objects, else a shape."""
     found = segment(image, rng, share) if rng.random() < objects else None
-    return shape(rng, *image.shape[:2], share) if found is None else found
+    return shape(rng, image.shape[0], image.shape[1], share) if found is None else found

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from ncl_lightning.deadleaves import scene
 from ncl_lightning.errors import InputError
 from ncl_lightning.images import read_image
-from ncl_lightning.recipes import blend, copy_move, remove, retouch, splice
+from ncl_lightning.recipes import Plain, blend, copy_move, remove, retouch, splice
 from ncl_lightning.regions import Region, shape
 from ncl_lightning.sources import Picture
 from ncl_lightning.traces import Camera, Pixels, add_noise, history, light_of
@@ -38,7 +38,8 @@ class SyntheticSource:
         seed: Seed of everything drawn, not negative.
         authentic_share: Share of samples that stay authentic; they go through the same cameras and files.
         shares: Relative shares of the recipes `splice`, `copy_move`, `remove` and `retouch`.
-        area: Least and largest share of the picture that is manipulated; drawn evenly in its logarithm.
+        area: Least and largest share of the picture that is manipulated; drawn evenly in its root,
+            that is in the region's breadth.
         objects: Share of regions that follow an object of the picture; the others are drawn shapes.
         hard: Share of samples, authentic ones too, that are as hard as reality: little or nothing but the
             content differs, or a coarse JPEG came after. In the others the traces are plain enough to learn
@@ -58,7 +59,7 @@ class SyntheticSource:
         shares: Mapping[str, float] = SHARES,
         area: tuple[float, float] = (0.01, 0.35),
         objects: float = 0.6,
-        hard: float = 0.4,
+        hard: float = 0.25,
     ) -> None:
         if count < 1:
             raise InputError(f"synthetic: {count} samples asked for; ask for at least one")
@@ -72,6 +73,9 @@ class SyntheticSource:
             raise InputError(f"synthetic: shares {dict(shares)}; give positive shares of {known}")
         if not 0 < area[0] <= area[1] <= 0.4:
             raise InputError(f"synthetic: area {area}; give two shares within 0–0.4, the smaller first")
+        for name, share in (("authentic_share", authentic_share), ("hard", hard), ("objects", objects)):
+            if not 0 <= share <= 1:
+                raise InputError(f"synthetic: {name} is {share}; give a share within 0–1")
         self.count, self.photos, self.size, self.seed = count, tuple(photos), size, seed
         self.authentic_share, self.area = authentic_share, area
         self.objects, self.hard = objects, hard
@@ -97,8 +101,8 @@ class SyntheticSource:
         recipe = self.recipe(index, epoch)
         rng = np.random.default_rng([self.seed, epoch, index, 1])
         number = int(rng.integers(len(self.photos))) if self.photos else index
-        camera = Camera.draw(rng)
         clear = bool(rng.random() >= self.hard)
+        camera = Camera.draw(rng, clear)
         base, (height, width) = self._taken(number, camera, rng, final=True)
         mask: Region = np.zeros(base.shape[:2], bool)
         if recipe != "authentic":
@@ -142,20 +146,21 @@ class SyntheticSource:
         self, recipe: str, base: Pixels, number: int, camera: Camera, clear: bool, rng: Generator
     ) -> tuple[Pixels, Region]:
         """The base (h, w, 3) after a recipe, and what changed (h, w): never nothing, never above a half."""
+        plain: Plain = None if not clear else "smooth" if camera.noisy else "rough"
         for _ in range(4):
-            share = float(np.exp(rng.uniform(*np.log(self.area))))
+            share = float(rng.uniform(*np.sqrt(self.area)) ** 2)
             if recipe == "splice":
                 other = number
                 if len(self.photos) > 1:
                     other = (number + int(rng.integers(1, len(self.photos)))) % len(self.photos)
                 lens = camera.unlike(rng) if clear else camera.like(rng)
                 donor = self._taken(other, lens, rng)[0]
-                image, mask = splice(base, rng, donor, share, self.objects, clear)
+                image, mask = splice(base, rng, donor, share, self.objects, plain)
             else:
-                image, mask = _IN_PLACE[recipe](base, rng, share, self.objects, clear)
+                image, mask = _IN_PLACE[recipe](base, rng, share, self.objects, plain)
             # a copy of sky on sky, or a blur where nothing is sharp, changes nothing: not a manipulation
             if 0.25 * self.area[0] <= mask.mean() <= 0.5 and _changed(base, image, mask) > 0.3:
                 return image, mask
         # a picture of one flat colour: grain shows anywhere
-        mask = shape(rng, *base.shape[:2], self.area[1] / 2)
+        mask = shape(rng, base.shape[0], base.shape[1], self.area[1] / 2)
         return blend(base, add_noise(base, rng, 6), mask, 0), mask

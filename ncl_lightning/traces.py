@@ -34,18 +34,19 @@ def jpeg(image: Pixels, quality: int, shift: tuple[int, int] = (0, 0), halved_co
     framed = cv2.copyMakeBorder(image, down, 0, right, 0, cv2.BORDER_REFLECT) if down or right else image
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved_colour else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    # the encoder takes BGR; both reversals swap the same channels
+    # the encoder and the decoder speak BGR
     _, stored = cv2.imencode(".jpg", cv2.cvtColor(framed, cv2.COLOR_RGB2BGR), options)
-    read = cv2.cvtColor(cv2.imdecode(stored, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return np.ascontiguousarray(read[down:, right:]).astype(np.uint8, copy=False)
+    read = cv2.imdecode(stored, cv2.IMREAD_COLOR)
+    assert read is not None, "what was just encoded decodes"
+    return np.ascontiguousarray(read[down:, right:, ::-1], np.uint8)
 
 
 def add_noise(image: Pixels, rng: Generator, sigma: float, grain: float = 0.0) -> Pixels:
     """`image` (H, W, 3) plus Gaussian noise of `sigma` grey levels; `grain` > 0 (pixels) makes it coarser."""
     height, width = image.shape[:2]
-    noise = rng.standard_normal((height, width, 3), np.float32)
+    noise: NDArray[np.float32] = rng.standard_normal((height, width, 3), np.float32)
     if grain > 0:
-        noise = cv2.GaussianBlur(noise, (0, 0), grain)
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), grain), np.float32)
         noise /= max(float(noise.std()), 1e-6)
     return np.clip(np.rint(image + sigma * noise), 0, 255).astype(np.uint8)
 
@@ -75,9 +76,13 @@ class Camera:
     halved_colour: bool
 
     @classmethod
-    def draw(cls, rng: Generator) -> "Camera":
-        """A camera at random: noise over a factor of 20, sharp or soft, its JPEG fine to coarse."""
-        noise = float(np.exp(rng.uniform(np.log(0.0035), np.log(0.07))))
+    def draw(cls, rng: Generator, clear: bool = False) -> "Camera":
+        """A camera at random: noise over a factor of 20, sharp or soft, its JPEG fine to coarse.
+
+        `clear`: clean (three in four) or noisy, none between, and no JPEG coarse enough to level the noise.
+        """
+        least, most = (0.0035, 0.07) if not clear else (0.0025, 0.006) if rng.random() < 0.75 else (0.045, 0.09)
+        noise = float(np.exp(rng.uniform(np.log(least), np.log(most))))
         cropped = rng.random() < 0.5
         return cls(
             blur=float(rng.uniform(0.35, 0.8)),
@@ -87,23 +92,26 @@ class Camera:
             edge_aware=bool(rng.random() < 0.5),
             gamma=float(rng.uniform(1.9, 2.4)),
             sharpening=float(rng.uniform(0.2, 1.2)) if rng.random() < 0.5 else 0.0,
-            quality=int(rng.integers(70, 100)) if rng.random() < 0.6 else 100,
+            quality=int(rng.integers(90 if clear else 70, 100)) if rng.random() < 0.6 else 100,
             shift=(int(rng.integers(8)), int(rng.integers(8))) if cropped else (0, 0),
             halved_colour=bool(rng.random() < 0.6),
         )
+
+    @property
+    def noisy(self) -> bool:
+        """Whether its noise shows at a glance: edits that smooth are plain in such photographs."""
+        return self.shot_noise > 0.016**2
 
     def like(self, rng: Generator) -> "Camera":
         """The same camera at the same setting, another frame: another grid only. A hard donor."""
         return replace(self, shift=(int(rng.integers(8)), int(rng.integers(8))))
 
     def unlike(self, rng: Generator) -> "Camera":
-        """Another camera, four to ten times noisier or cleaner than this one: a donor that shows."""
-        factor = float(rng.uniform(4, 10))
-        noisier = self.shot_noise < 0.02**2 if rng.random() < 0.8 else rng.random() < 0.5
-        noise = float(np.clip(self.shot_noise**0.5 * (factor if noisier else 1 / factor), 0.002, 0.12))
-        # a coarse JPEG would level the grain out again
-        quality = int(rng.integers(88, 100)) if rng.random() < 0.5 else 100
-        return replace(Camera.draw(rng), shot_noise=noise**2, read_noise=0.25 * noise, quality=quality)
+        """Another camera, clean where this one is noisy, noisy where it is clean: a donor that shows."""
+        other = Camera.draw(rng, clear=True)
+        while other.noisy == self.noisy:
+            other = Camera.draw(rng, clear=True)
+        return other
 
     def shoot(self, light: NDArray[np.float32], rng: Generator) -> Pixels:
         """A photograph of `light` (H, W, 3), linear within 0–1, as 8-bit RGB of the same size."""
@@ -117,9 +125,9 @@ class Camera:
         deviation = np.sqrt(self.shot_noise * raw + self.read_noise**2)
         raw += deviation * rng.standard_normal(raw.shape, np.float32)
         digital = np.clip(np.rint(raw * 4095), 0, 4095).astype(np.uint16)
-        colour = cv2.cvtColor(digital, edge_aware if self.edge_aware else plain)
+        full = cv2.cvtColor(digital, edge_aware if self.edge_aware else plain)
         curve = np.rint(255 * (np.arange(4096) / 4095) ** (1 / self.gamma)).astype(np.uint8)
-        photo: Pixels = curve[np.minimum(colour, 4095)]
+        photo: Pixels = curve[np.minimum(full, 4095)]
         return self.develop(photo)
 
     def develop(self, photo: Pixels) -> Pixels:
@@ -164,22 +172,19 @@ def _sharper(image: Pixels, rng: Generator, strength: float) -> Pixels:
     return cv2.addWeighted(image, 1 + weight, soft, -weight, 0).astype(np.uint8, copy=False)
 
 
-ALTERATIONS: tuple[Callable[[Pixels, Generator, float], Pixels], ...] = (
-    _noisier,
-    _softer,
-    _cleaner,
-    _compressed,
-    _resampled,
-    _sharper,
-)
+Edit = Callable[[Pixels, Generator, float], Pixels]
+ROUGHENING: tuple[Edit, ...] = (_noisier, _compressed, _sharper)
+SMOOTHING: tuple[Edit, ...] = (_softer, _cleaner, _resampled)
 
 
-def alter(image: Pixels, rng: Generator, strength: float = 1.0) -> Pixels:
+def alter(
+    image: Pixels, rng: Generator, strength: float = 1.0, edits: tuple[Edit, ...] = ROUGHENING + SMOOTHING
+) -> Pixels:
     """`image` (H, W, 3) with its traces disturbed by one edit: noise, blur, median, JPEG, scale, sharpening.
 
     `strength` from 1 (may be hard to see) to 2 scales what the edit does.
     """
-    return ALTERATIONS[int(rng.integers(len(ALTERATIONS)))](image, rng, strength)
+    return edits[int(rng.integers(len(edits)))](image, rng, strength)
 
 
 def history(image: Pixels, rng: Generator, gentle: bool = False) -> Pixels:

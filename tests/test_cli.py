@@ -179,14 +179,15 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         "import os\nfrom lightning.pytorch import Callback\n"
         "class Killer(Callback):\n"
         "    def on_train_epoch_start(self, trainer, module):\n"
-        "        if trainer.current_epoch == 2:\n"
+        "        if trainer.current_epoch == 2 and 'CUT' in os.environ:\n"
         "            os._exit(9)\n"
     )
     root = f"--trainer.default_root_dir={tmp_path / 'broken'}"
-    killed = command(*options, root, '--trainer.callbacks=[{"class_path": "killer.Killer"}]', PYTHONPATH=str(tmp_path))
+    callback = "--trainer.callbacks=[{class_path: killer.Killer}]"
+    killed = command(*options, root, callback, PYTHONPATH=str(tmp_path), CUT="1")
     assert killed.returncode == 9
     run = tmp_path / "broken" / "version_0"
-    succeed("fit", f"--config={run / 'config.yaml'}", "--trainer.callbacks=null", "--ckpt_path=last", root)
+    succeed("fit", f"--config={run / 'config.yaml'}", "--ckpt_path=last", root, PYTHONPATH=str(tmp_path))
     assert [p.name for p in run.parent.iterdir()] == ["version_0"]
     whole = tmp_path / "whole" / "version_0"
     for name in ("val/f1", "val/auc", "val/loss", "train/loss"):

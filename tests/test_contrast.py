@@ -24,9 +24,9 @@ def slow(
         similarity = float(x @ y)
         for key in {f"{a}-{b}", f"{b}-{a}"}:
             pairs.setdefault(key, []).append(similarity)
-        sides = [next((i for i, group in enumerate(groups) if CATEGORIES[n] in group), None) for n in (a, b)]
-        if None not in sides:
-            (within if sides[0] == sides[1] else across).append(similarity)
+        held = [next((i for i, group in enumerate(groups) if CATEGORIES[n] in group), None) for n in (a, b)]
+        if None not in held:
+            (within if held[0] == held[1] else across).append(similarity)
     mean = {key: sum(values) / len(values) for key, values in pairs.items()}
     stats = {key: mean.get(key, math.nan) for key in mean}
     stats["margin"] = sum(within) / len(within) - sum(across) / len(across) if within and across else math.nan

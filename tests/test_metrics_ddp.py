@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DistributedSampler, TensorDataset
 
 from ncl_lightning.metrics import ImageScores, ImageTable
 
@@ -35,7 +35,8 @@ def worker(rank: int, world: int, folder: str) -> None:
     for count, batch in GRID:
         p, m, v = pictures(count)
         scores, table = ImageScores(count), ImageTable(count, ["mean", "undefined"])
-        share = list(DistributedSampler(range(count), world, rank, shuffle=False))  # type: ignore[arg-type]
+        images = TensorDataset(torch.arange(count))
+        share: list[int] = list(DistributedSampler(images, world, rank, shuffle=False))
         for start in range(0, len(share), batch):
             index = torch.tensor(share[start : start + batch])
             scores.update(p[index], m[index], v[index], index)

@@ -1,0 +1,230 @@
+"""The pivot network with every decoder, at odd sizes, and what DDP, autocast and export need of it."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ncl_lightning.loss import NCLLoss
+from ncl_lightning.network import DECODERS, PivotNetwork, PivotOutput
+
+SMALL = "timm-mobilenetv3_small_minimal_100"
+pytestmark = pytest.mark.filterwarnings("ignore:`timm-` encoders are deprecated:DeprecationWarning")
+
+
+def network(encoder: str = SMALL, decoder: str = "DeepLabV3Plus", **options: Any) -> PivotNetwork:
+    return PivotNetwork(encoder, decoder, **{"branch_channels": 6, "embedding_dim": 5, **options})
+
+
+def check(net: PivotNetwork, height: int, width: int, batch: int) -> PivotOutput:
+    output = net(torch.randn(batch, 3, height, width))
+    rows, columns = net.grid(height, width)
+    assert rows * net.stride >= height
+    assert columns * net.stride >= width
+    assert output.logits.shape == (batch, 1, height, width)
+    frame = rows * net.stride // net.decoder_stride, columns * net.stride // net.decoder_stride
+    assert output.features.shape == (batch, 6, *frame)
+    for z in (output.tampered, output.authentic):
+        assert z.shape == (batch, rows * columns, 5)
+        torch.testing.assert_close(z.norm(dim=-1), torch.ones(z.shape[:2]))
+    return output
+
+
+@pytest.mark.parametrize("decoder", DECODERS.values())
+def test_every_decoder(decoder: str) -> None:
+    """Odd sizes, one picture in eval mode; a step in train mode that reaches every parameter left to train."""
+    # DPT's own encoders are vision transformers
+    options: dict[str, Any] = {"options": {"dynamic_img_size": True}} if decoder == "DPT" else {}
+    net = network("tu-test_vit" if decoder == "DPT" else SMALL, decoder, **options).eval()
+    with torch.no_grad():
+        check(net, 1, 1, 1)
+        check(net, 37, 150, 1)
+    output = check(net.train(), 37, 45, 2)
+    mask = torch.zeros(2, 1, 37, 45)
+    mask[..., 5:30, :20] = 1
+    NCLLoss()(output, mask, torch.ones_like(mask, dtype=torch.bool))["loss"].backward()
+    assert [name for name, p in net.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "mobilenet_v2", "efficientnet-b0", "mit_b0", "tu-convnext_atto"])
+def test_encoders_of_every_make(encoder: str) -> None:
+    output = check(network(encoder, "FPN"), 33, 47, 2)
+    assert output.logits.requires_grad
+
+
+def test_what_the_features_do_not_depend_on_is_frozen() -> None:
+    """EfficientNet's last convolution feeds a classifier that is not there: DDP would wait for its gradient."""
+    net = network("efficientnet-b0", "Unet")
+    assert not net.encoder._conv_head.weight.requires_grad  # type: ignore[union-attr]
+    assert sum(not p.requires_grad for p in net.parameters()) == 3
+
+
+@pytest.mark.parametrize(("stride", "multiple"), [(4, 16), (8, 16), (16, 16), (24, 48), (32, 32)])
+def test_a_frame_is_a_multiple_of_both_strides(stride: int, multiple: int) -> None:
+    net = network(stride=stride).eval()
+    assert net.multiple == multiple
+    assert net.grid(multiple, multiple + 1) == (multiple // stride, 2 * multiple // stride)
+    with torch.no_grad():
+        check(net, 50, 20, 1)
+
+
+def test_patches_lie_in_raster_order() -> None:
+    """Embedding n is that of row n // columns, column n % columns of the branch's own map, pooled by hand."""
+    net = network("resnet18", "FPN", stride=32).eval()
+    image = torch.randn(1, 3, 96, 160)
+    with torch.no_grad():
+        output, maps = net(image), net._branch_maps(image)
+        for name, found in (("tampered", output.tampered), ("authentic", output.authentic)):
+            for n in range(3 * 5):
+                row, column = divmod(n, 5)
+                cell = maps[name][:, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].mean((2, 3), keepdim=True)
+                z = nn.functional.normalize(net.projections[name](cell).flatten(1), dim=-1)
+                torch.testing.assert_close(found[:, n], z)
+
+
+def test_padding_ends_where_the_picture_does() -> None:
+    """A picture padded by hand gives the same logits; embeddings of the same frame."""
+    net = network().eval()
+    image = torch.randn(1, 3, 40, 50)
+    with torch.no_grad():
+        odd = net(image)
+        even = net(nn.functional.pad(image, (0, 14, 0, 8)))
+    torch.testing.assert_close(odd.logits, even.logits[..., :40, :50])
+    torch.testing.assert_close(odd.tampered, even.tampered)
+
+
+def test_the_branches_have_equal_shape_and_separate_weights() -> None:
+    net = network()
+    tampered, authentic = (
+        [*net.branches[name].parameters(), *net.projections[name].parameters()] for name in ("tampered", "authentic")
+    )
+    assert [p.shape for p in tampered] == [p.shape for p in authentic]
+    assert not {id(p) for p in tampered} & {id(p) for p in authentic}
+    assert not tampered[0].equal(authentic[0])
+    # both decide the mask
+    output = net(torch.randn(2, 3, 32, 32))
+    gradients = torch.autograd.grad(output.logits.sum(), [tampered[0], authentic[0]])
+    assert all(float(g.abs().sum()) > 0 for g in gradients)
+
+
+def test_projections_are_what_the_plain_arm_leaves_idle() -> None:
+    """Where both λ are 0, exactly `contrast_parameters` get no gradient."""
+    net = network()
+    mask = torch.zeros(2, 1, 32, 32)
+    criterion = NCLLoss(lambda_ncl=0.0, lambda_pc=0.0)
+    criterion(net(torch.randn(2, 3, 32, 32)), mask, torch.ones_like(mask, dtype=torch.bool))["loss"].backward()
+    idle = {id(p) for p in net.parameters() if p.requires_grad and p.grad is None}
+    assert idle == {id(p) for p in net.contrast_parameters()}
+
+
+def test_localize_gives_the_same_logits() -> None:
+    net = network().eval()
+    image = torch.randn(1, 3, 30, 70)
+    with torch.no_grad():
+        assert net.localize(image).equal(net(image).logits)
+
+
+def test_construction_changes_no_statistics_and_draws_alike() -> None:
+    torch.manual_seed(3)
+    first = network("resnet18", "Unet")
+    after = torch.rand(3)
+    torch.manual_seed(3)
+    second = network("resnet18", "Unet")
+    assert torch.rand(3).equal(after)
+    assert all(a.equal(b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    assert first.training
+    norms = [m for m in first.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert all(float(m.running_mean.abs().sum()) == 0 and int(m.num_batches_tracked) == 0 for m in norms)  # type: ignore[union-attr, arg-type]
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_autocast(half: torch.dtype) -> None:
+    net = network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    image = torch.randn(2, 3, 35, 50).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", half):
+        output = net(image)
+        mask = torch.zeros(2, 1, 35, 50)
+        mask[..., :20, :20] = 1
+        loss = NCLLoss()(output, mask, torch.ones_like(mask, dtype=torch.bool))["loss"]
+    assert output.tampered.dtype == loss.dtype == torch.float32
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters() if p.requires_grad and p.grad is not None)
+
+
+def test_channels_last_gives_the_same() -> None:
+    net = network().eval()
+    image = torch.randn(2, 3, 48, 33)
+    with torch.no_grad():
+        plain = net(image)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        last = net(image.to(memory_format=torch.channels_last))
+    for a, b in zip(plain, last, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+
+class Localize(nn.Module):
+    """As an exporter sees it."""
+
+    def __init__(self, net: PivotNetwork) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.net.localize(image)
+
+
+def test_it_compiles_and_exports_whole() -> None:
+    """No data-dependent Python in forward: one graph."""
+    net = network().eval()
+    image = torch.randn(1, 3, 33, 47)
+    with torch.no_grad():
+        compiled = torch.compile(net, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(image).logits, net(image).logits)
+        exported = torch.export.export(Localize(net), (image,)).module()
+        torch.testing.assert_close(exported(image), net.localize(image))
+
+
+def test_a_step_lowers_the_loss() -> None:
+    torch.manual_seed(0)
+    net = network("resnet18", stride=8)
+    image = torch.randn(2, 3, 64, 64)
+    mask = torch.zeros(2, 1, 64, 64)
+    mask[0, :, 10:40, 20:50] = 1
+    image[0, :, 10:40, 20:50] += 2
+    valid = torch.ones_like(mask, dtype=torch.bool)
+    criterion, optimizer = NCLLoss(stride=8), torch.optim.Adam(net.parameters(), 3e-3)
+    history = []
+    for _ in range(15):
+        terms = criterion(net(image), mask, valid)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        history.append({name: float(value.detach()) for name, value in terms.items()})
+    assert all(math.isfinite(v) for row in history for v in row.values())
+    for name in ("loss", "seg", "ncl"):
+        assert history[-1][name] < 0.7 * history[0][name], name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"decoder": "DeepLab"}, "DeepLabV3"),
+        ({"encoder": "resnet81"}, "resnet18"),
+        ({"encoder": "tu-resnet-18"}, "tu-resnet18"),
+        ({"encoder": "zzzz"}, "names"),
+        ({"encoder": "resnet18", "encoder_weights": "imagine"}, "imagine"),
+        ({"stride": 2}, "give a multiple of 4"),
+        ({"stride": 12, "decoder": "PSPNet"}, "give a multiple of 8"),
+        ({"stride": 0}, "stride is 0"),
+        ({"encoder": "vgg11"}, "don't go together"),
+        ({"decoder": "DPT"}, "don't go together"),
+        ({"encoder": "tu-vit_tiny_patch16_224", "decoder": "DPT"}, "dynamic_img_size"),
+        ({"options": {"no_such": 1}}, "no_such"),
+    ],
+)
+def test_bad_arguments_are_one_line(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        network(**arguments)
+    assert "\n" not in str(caught.value)
