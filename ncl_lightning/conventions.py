@@ -5,10 +5,11 @@ already made binary. They differ from `ImageScores` without a preset, and from o
 
 `benco` — IMDL-BenCo 0.1.45, `evaluation/F1.py`, `IOU.py`, `AUC.py`, `Accuracy.py`
     F1 from precision and recall with 1e-8 added to each denominator, IoU likewise; `f1_permuted` is its mode
-    "double". AUC breaks ties by the pixels' places, so that a constant map scores by where its mask lies
-    (ours without a preset gives 0.5); NaN where all is tampered, and the mean with it. Its tester averages whatever
-    the set holds, authentic images with F1 = IoU = AUC = 0 among them: `…_all_images` are those means, the plain names
-    the means over tampered images, which agree on its own test sets. Image level: F1 with 1e-9 in the denominators.
+    "double". AUC is ours, ties counting half: theirs leaves ties in the order that torch's sort happens to give, which
+    differs by version, so that a constant map has no one score to meet; without ties they agree. NaN where all is
+    tampered, and the mean with it. Its tester averages whatever the set holds, authentic images with F1 = IoU =
+    AUC = 0 among them: `…_all_images` are those means, the plain names the means over tampered images, the same where
+    a set holds no others. Image level: F1 with 1e-9 in the denominators.
 
 `mvss` — MVSS-Net (ICCV 2021), `evaluate.py`, `common/utils.py`, `common/tools.py`
     Maps go through 8-bit pictures, rounded down, so that "above 0.5" means p >= 128/255. 1e-6 in the denominators.
@@ -52,15 +53,6 @@ def away_from(pixels: Tensor, size: int) -> Tensor:
     return spread == 0
 
 
-def raster_pairs(probability: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
-    """Pairs (B,) int64 of a tampered pixel before an authentic one, by falling probability, ties in raster order."""
-    out = []
-    for p, m, v in zip(probability.flatten(1).float(), mask.flatten(1), valid.flatten(1), strict=True):
-        labels = m[v][p[v].sort(descending=True, stable=True).indices].long()
-        out.append((labels.cumsum(0) * (1 - labels)).sum())
-    return torch.stack(out) if out else torch.zeros(0, dtype=torch.int64, device=probability.device)
-
-
 def summarise(name: str, columns: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
     """The scores of a set by a convention: scalars float64, from the columns (M,) of `ImageScores.per_image`."""
     return {"benco": _benco, "mvss": _mvss, "trufor": _trufor}[name](columns, threshold)
@@ -75,7 +67,7 @@ def _benco(columns: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
         "f1": f1,
         "f1_permuted": torch.maximum(f1, inverse),
         "iou": tp / (tp + fp + fn + 1e-8),
-        "auc": (columns["raster_pairs"] / (positives * negatives)).where(tampered, 0.0),
+        "auc": columns["auc"].where(tampered, 0.0),
         "accuracy": (tp + tn) / (positives + negatives),
     }
     out = {key: _mean(value[tampered]) for key, value in scores.items()}

@@ -4,7 +4,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -130,7 +130,8 @@ def write_image(path: Path | str, array: Pixels) -> None:
         partial.write_bytes(data.tobytes())
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise InputError(f"{path}: can't be written ({error.strerror}); choose another folder") from error
 
 
@@ -160,13 +161,14 @@ def find_images(folder: Path | str) -> list[Path]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            # not entry.is_dir(), which raises for a link to itself
+            if (here / entry.name).is_dir():
                 (waiting.append if entry.is_symlink() else waiting.appendleft)(here / entry.name)
             elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-                if entry.is_symlink() and not entry.is_file():
-                    raise InputError(f"{here / entry.name}: a link to a missing file; fetch it or remove the link")
-                if entry.is_file():
+                if (here / entry.name).is_file():
                     found.append(here / entry.name)
+                elif entry.is_symlink():
+                    raise InputError(f"{here / entry.name}: a link to a missing file; fetch it or remove the link")
     return sorted(found)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncl_lightning.conventions import CONVENTIONS, prepare, raster_pairs, summarise
+from ncl_lightning.conventions import CONVENTIONS, prepare, summarise
 from ncl_lightning.imagelevel import harmonic_mean, image_scores
 from ncl_lightning.intervals import bootstrap_interval
 from ncl_lightning.scores import (
@@ -27,7 +27,7 @@ GRID = torch.arange(101, dtype=torch.float32) / 100
 
 COUNTS = (
     "tp", "fp", "positives", "negatives", "pairs", "best_tp", "best_fp", "inverse_tp", "inverse_fp",
-    "raster_pairs", "tampered_pixels", "valid_pixels", "unsound",
+     "tampered_pixels", "valid_pixels", "unsound",
 )  # fmt: skip
 
 MEANS = ("f1", "iou", "auc", "precision", "recall", "accuracy", "f1_permuted", "f1_best", "f1_all_tampered")
@@ -41,7 +41,7 @@ class ImageScores(ImageRows):
     images count apart, by the false-positive rate. What is undefined is NaN and left out of its mean: AUC on an image
     tampered all over, everything on one without a valid pixel. `ncl_lightning.scores` defines each score.
 
-    The state is 13 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB for an image of any size.
+    The state is 12 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB for an image of any size.
     Sums are exact (`math.fsum`), so the numbers are the same to the bit on 1, 2 or 3 processes.
 
     Args:
@@ -112,13 +112,12 @@ class ImageScores(ImageRows):
         tp, fp = counts_above(ranked, torch.cat([GRID, torch.tensor([self.threshold])]))
         best_tp, best_fp, best_at = best_cut(ranked)
         pairs = pairs_in_order(ranked)
-        # only a preset asks for these, and they cost
+        # only TruFor asks for these, and they cost
         none = torch.zeros_like(pairs)
         inverse_tp, inverse_fp, _ = best_cut(ranked, inverted=True) if self.preset == "trufor" else (none, none, none)
-        raster = raster_pairs(probability, mask, judged) if self.preset == "benco" else none
 
         columns = [tp[:, -1], fp[:, -1], ranked.positives, ranked.negatives, pairs, best_tp, best_fp]
-        columns += [inverse_tp, inverse_fp, raster, whole.positives, whole.positives + whole.negatives, unsound.long()]
+        columns += [inverse_tp, inverse_fp, whole.positives, whole.positives + whole.negatives, unsound.long()]
         self.counts[rows] = torch.stack(columns, 1).to(self.counts)
         self.curves[rows] = torch.stack([tp[:, :-1], fp[:, :-1]], 1).to(self.curves)
         self.floats[rows] = torch.stack([score.to(best_at), best_at], 1).to(self.floats)

@@ -145,7 +145,7 @@ def open_source(spec: SourceSpec, size: int = 256, seed: int = 0) -> Source:
         spec: A folder with `Tp/`, `Gt/` and optionally `Au/`; a `.json` list of `[image, mask or "Negative"]`, or
             IMDL-BenCo's balanced list of `[class, folder or json]`; a `.csv` manifest with columns `image,mask`;
             `synthetic:N`; `synthetic:FOLDER` or `synthetic:FOLDER:N` (photographs; as many samples as there are,
-            or N); `BENCHMARK:FOLDER` with a name of `benchmarks.BENCHMARKS`, or `benco:` and IMDL-BenCo's folder or list.
+            or N); `BENCHMARK:FOLDER` with a name of `benchmarks.BENCHMARKS`; `benco:` before one of the first two.
         size: Side of made-up pictures, in pixels.
         seed: Seed of made-up pictures and of balanced draws.
 
@@ -311,11 +311,13 @@ def _checked(path: Path, rows: list[tuple[str, str, str]]) -> list[Pair]:
         if image in seen:
             raise InputError(f"{path}: {where} lists {image} again, after {seen[image]}; remove one")
         seen[image] = where
-        files = [_located(path.parent, name) for name in (image, mask) if name]
-        for name, file in zip((image, mask), files, strict=False):
+        files: list[Path] = []
+        for name in filter(None, (image, mask)):
+            file = _located(path.parent, name)
             if file is None:
                 raise InputError(f"{path}: {where}: {name}: no such file (paths are relative to the list's folder)")
-        pairs.append(Pair(files[0], files[1] if mask else None))  # type: ignore[arg-type]
+            files.append(file)
+        pairs.append(Pair(files[0], files[1] if mask else None))
     return pairs
 
 

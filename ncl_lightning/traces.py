@@ -173,7 +173,8 @@ def _sharper(image: Pixels, rng: Generator, strength: float) -> Pixels:
 
 
 Edit = Callable[[Pixels, Generator, float], Pixels]
-ROUGHENING: tuple[Edit, ...] = (_noisier, _compressed, _sharper)
+# noise twice: of the roughening edits it is the one that sets pasted content apart most often
+ROUGHENING: tuple[Edit, ...] = (_noisier, _noisier, _compressed, _sharper)
 SMOOTHING: tuple[Edit, ...] = (_softer, _cleaner, _resampled)
 
 

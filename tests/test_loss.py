@@ -266,11 +266,11 @@ def test_contour_patches_are_tampered_in_branch_t_and_authentic_in_branch_a() ->
     criterion = NCLLoss(**weights_only(lambda_pc=0.0, temperature=0.1))
     right = criterion(output(with_tampered, with_authentic, mask), mask, valid)
     swapped = criterion(output(with_authentic, with_tampered, mask), mask, valid)
-    assert float(right["ncl"]) < 1e-6
-    assert float(swapped["ncl_tampered"]) > 3
-    assert float(swapped["ncl_authentic"]) > 3
+    assert right["ncl"].item() < 1e-6
+    assert swapped["ncl_tampered"].item() > 3
+    assert swapped["ncl_authentic"].item() > 3
     for z, branch in ((with_tampered, "tampered"), (with_authentic, "authentic")):
-        assert float(right[f"ncl_{branch}"]) == pytest.approx(
+        assert right[f"ncl_{branch}"].item() == pytest.approx(
             float(slow_image(z[0], categories[0], "switch", branch, 0.1))
         )
 
@@ -292,9 +292,9 @@ def test_the_pivot_term_counts() -> None:
     turned = z @ at_angles(60, 150)[0]
     criterion = NCLLoss(**weights_only())
     still, moved = (criterion(output(z, other, mask), mask, valid) for other in (z, turned))
-    assert float(moved["ncl"]) == pytest.approx(float(still["ncl"]))
-    assert float(still["pc"]) == pytest.approx(0, abs=1e-12)
-    assert float(moved["loss"] - still["loss"]) == pytest.approx(0.3 * (1 - math.cos(math.radians(60))))
+    assert moved["ncl"].item() == pytest.approx(still["ncl"].item())
+    assert still["pc"].item() == pytest.approx(0, abs=1e-12)
+    assert (moved["loss"] - still["loss"]).item() == pytest.approx(0.3 * (1 - math.cos(math.radians(60))))
 
 
 def test_a_loss_without_the_pivot_term_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,13 +381,13 @@ def test_degenerate_pictures_train(name: str) -> None:
     gradients = torch.autograd.grad(terms["loss"], [free, out.logits], retain_graph=True)
     assert all(bool(g.isfinite().all()) for g in gradients)
     if name in ("none tampered", "all tampered", "contour only", "all void"):
-        assert float(terms["ncl"]) == 0
+        assert terms["ncl"].item() == 0
         assert terms["ncl"].requires_grad
     if name == "all void":
         # patches are void, most of their pixels are not
         nothing = torch.zeros_like(valid)
         terms = NCLLoss(**weights_only())(out, mask, nothing)
-        assert [float(v) for v in terms.values()] == [0.0] * 6
+        assert [v.item() for v in terms.values()] == [0.0] * 6
         gradients = torch.autograd.grad(terms["loss"], [free, out.logits], retain_graph=True)
         assert [float(g.abs().max()) for g in gradients] == [0.0, 0.0]
 
@@ -445,7 +445,7 @@ def test_the_loss_leaves_autocast(half: torch.dtype) -> None:
     for name, value in plain.items():
         assert cast[name].dtype == halves[name].dtype == torch.float32
         assert cast[name].equal(value)
-        assert float(halves[name]) == pytest.approx(float(value), rel=0.03, abs=1e-3)
+        assert halves[name].item() == pytest.approx(value.item(), rel=0.03, abs=1e-3)
     gradient = torch.autograd.grad(halves["loss"], free)[0]
     assert gradient.isfinite().all()
 
@@ -491,7 +491,7 @@ def test_the_capped_loss_is_unbiased() -> None:
     )
     error = draws.std() / len(draws) ** 0.5
     assert float(draws.std()) > 0.01
-    assert abs(float(draws.mean() - full)) < 3 * float(error)
+    assert abs((draws.mean() - full).item()) < 3 * float(error)
     enough = NCLLoss(**weights_only(max_anchors=24))(output(zt, za, mask), mask, valid, index, 0)["ncl"]
     assert enough.equal(full)
 
