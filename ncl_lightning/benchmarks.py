@@ -350,18 +350,17 @@ def nist16(root: Path) -> list[Pair]:
             raise InputError(f"{table}: line 1 has no column {', '.join(sorted(missing))}; fetch the file anew")
         pairs: dict[Path, Pair] = {}
         for row in reader:
-            names = [row["ProbeFileName"] or ""]
+            columns = ["ProbeFileName"]
             if (row["IsTarget"] or "").strip().upper() == "Y":
-                names.append(row["ProbeMaskFileName"] or "")
+                columns.append("ProbeMaskFileName")
             found = []
-            for name in names:
-                path = name.strip().replace("\\", "/").strip("/")
-                file_path = _below(base, path, path.replace("manipulation", "removal")) if path else None
-                if not file_path or not file_path.is_file():
-                    raise InputError(
-                        f"{table}: line {reader.line_num}: {name or 'no name'}: there is no such file; fetch it"
-                    )
-                found.append(file_path)
+            for column in columns:
+                name = (row[column] or "").strip().replace("\\", "/").strip("/")
+                path = _below(base, name, name.replace("manipulation", "removal")) if name else None
+                if not path or not path.is_file():
+                    what = f"{name}: no such file" if name else f"no {column}"
+                    raise InputError(f"{table}: line {reader.line_num}: {what}; fetch it, or remove the line")
+                found.append(path)
             pairs[found[0]] = Pair(found[0], found[1] if len(found) > 1 else None, inverted=True, fit_mask=True)
     return list(pairs.values())
 

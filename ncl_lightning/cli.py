@@ -103,6 +103,8 @@ class NCLCLI(LightningCLI):
                 "data": options.data.as_dict(),
             }
             callbacks.append(ResultsWriter(output_folder("test", root, checkpoint), run))
+            # the writer's table has intervals; Lightning's would repeat every set in each set's column
+            self.config_init[self.subcommand]["verbose"] = False
         elif self.subcommand == "predict":
             folder = output_folder("predict", root, checkpoint)
             callbacks.append(PredictionWriter(folder, options.model.threshold))

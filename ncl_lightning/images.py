@@ -138,14 +138,14 @@ def write_image(path: Path | str, array: Pixels) -> None:
 def find_images(folder: Path | str) -> list[Path]:
     """Every image file below a folder, at any depth, sorted; hidden files and folders are left out.
 
-    Links are followed, each folder is visited once: a loop of links ends, and what is reached both directly
-    and by a link counts once.
+    Links are followed, but not back to a folder above, and each folder is visited once: a loop of links ends,
+    and what is reached both directly and by a link counts once.
 
     Raises:
         InputError: The folder is missing or can't be read, or an image is a link to nothing.
     """
     found: list[Path] = []
-    seen: set[tuple[int, int]] = set()
+    seen = {_identity(above) for above in Path(folder).resolve().parents}
     # links wait behind all that lies in the folder itself
     waiting = deque([Path(folder)])
     while waiting:
@@ -170,6 +170,11 @@ def find_images(folder: Path | str) -> list[Path]:
                 elif entry.is_symlink():
                     raise InputError(f"{here / entry.name}: a link to a missing file; fetch it or remove the link")
     return sorted(found)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 @dataclass(frozen=True)
@@ -240,6 +245,11 @@ def _tiff_size(file: BinaryIO) -> tuple[int, int]:
     tags = TiffImagePlugin.ImageFileDirectory_v2(start)
     file.seek(tags.next)
     tags.load(file)
+    # OpenCV leaves what a truncated file lacks black; 273, 279: strips, 324, 325: tiles
+    for offsets, lengths in ((273, 279), (324, 325)):
+        ends = [at + length for at, length in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False)]
+        if max(ends, default=0) > file.seek(0, os.SEEK_END):
+            raise InputError("truncated; replace or remove it")
     return int(tags[257]), int(tags[256])
 
 
@@ -272,7 +282,7 @@ def _samples(file: BinaryIO, header: _Header) -> tuple[NDArray[Any], int]:
         picture.load()
         # OpenCV fails on a TIFF that lies on its side
         if channels == 1 or ";16" not in bits or header.orientation > 1:
-            # Pillow ≥ 11 turns a TIFF upright by itself
+            # newer Pillows turn a TIFF upright by themselves, and forget its orientation then
             return _pillow_samples(picture), _orientation(picture)
     # three channels of 16 bit, which Pillow cuts to their upper halves, or of floats
     file.seek(0)

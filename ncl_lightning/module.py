@@ -27,6 +27,7 @@ class NCLModule(LightningModule):
         encoder: Encoder of segmentation-models-pytorch, by name.
         decoder: Decoder of segmentation-models-pytorch, by name.
         encoder_weights: Pre-trained weights of the encoder; null: random ones, as the method means it.
+        options: More arguments for segmentation-models-pytorch, such as `{encoder_depth: 4}`.
         stride: Side of a patch in pixels.
         branch_channels: Channels of each branch's map.
         embedding_dim: Dimensions of a patch embedding.
@@ -61,6 +62,7 @@ class NCLModule(LightningModule):
         encoder: str = "resnet50",
         decoder: str = "DeepLabV3Plus",
         encoder_weights: str | None = None,
+        options: dict[str, Any] | None = None,
         stride: int = 16,
         branch_channels: int = 64,
         embedding_dim: int = 128,
@@ -95,6 +97,7 @@ class NCLModule(LightningModule):
                     stride=stride,
                     branch_channels=branch_channels,
                     embedding_dim=embedding_dim,
+                    options=options,
                 )
             )
             self.loss: nn.Module = (

@@ -1,8 +1,8 @@
-"""What `test` leaves: a table on the terminal and results.json."""
+"""What `test` leaves: a table on the terminal, results.json, per_image.csv and report.html."""
 
 import hashlib
 import json
-import os
+import math
 import platform
 import sys
 import time
@@ -10,33 +10,119 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-SHOWN = ("images", "f1", "iou", "auc", "f1_original", "iou_original", "auc_original", "f1_all_tampered")
+from ncl_lightning.data import Batch
+from ncl_lightning.examples import examples
+from ncl_lightning.metrics import ImageScores
+from ncl_lightning.per_image import image_rows, write_rows, write_text
+from ncl_lightning.report import SetReport, write_report
+
+SHOWN = ("f1", "iou", "auc")
+AT_ORIGINAL = ("f1", "iou", "auc")
 
 
 class ResultsWriter(Callback):
-    """Prints a table of the scores and writes `results.json`: `{"sets": {NAME: {…}}, "run": {…}}`.
+    """Prints a table of the scores and writes what a test leaves.
+
+    `results.json`: `{"sets": {NAME: {"f1": …, "f1_ci": [low, high], …}}, "run": {…}}`, null where undefined;
+    `per_image.csv`: a row for each image; `report.html`: both, to look at.
 
     Args:
         folder: Where to write.
         run: What to say of the run besides the versions: checkpoint, data, options.
+        shown: Best and worst images of each set in the report.
     """
 
-    def __init__(self, folder: Path, run: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, run: dict[str, Any], shown: int = 4) -> None:
         self.folder = folder
         self.run = run
+        self.shown = shown
+        self._pictures: dict[str, dict[int, tuple[str, int, int]]] = {}
 
-    @rank_zero_only
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note the names and sizes of a batch's pictures."""
+        seen = self._pictures.setdefault(list(_scores(pl_module))[dataloader_idx], {})
+        for index, name, size in zip(
+            batch["index"].tolist(), batch["name"], batch["original_size"].tolist(), strict=True
+        ):
+            seen[index] = (name, *size)
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write when every set is done."""
-        sets = getattr(pl_module, "results", {})
+        """Write when every set is done: all processes gather, the first one writes."""
+        pictures = _gathered(self._pictures)
+        sets = with_intervals(pl_module)
+        tables = {name: [s.per_image() for s in pair] for name, pair in _scores(pl_module).items()}
+        curves = {name: [s.curve() for s in pair] for name, pair in _scores(pl_module).items()}
+        if not trainer.is_global_zero:
+            return
+        run = {**self.run, **environment(trainer)}
+        rows = {name: image_rows(name, pictures.get(name, {}), *pair) for name, pair in tables.items()}
         show(sets)
-        write_json(self.folder / "results.json", {"sets": sets, "run": {**self.run, **environment(trainer)}})
+        write_json(self.folder / "results.json", {"sets": sets, "run": run})
+        write_rows(self.folder / "per_image.csv", [row for part in rows.values() for row in part])
+        loaders: Any = trainer.test_dataloaders
+        loaders = loaders if isinstance(loaders, list) else [loaders]
+        parts = []
+        for name, loader in zip(sets, loaders, strict=True):
+            network, original = ({key: v.tolist() for key, v in curve.items()} for curve in curves[name])
+            chosen = examples(trainer, pl_module, loader.dataset, rows[name], self.shown)
+            parts.append(SetReport(name, sets[name], rows[name], network, original, chosen))
+        write_report(self.folder / "report.html", parts, run, _training_config(self.run.get("checkpoint")))
         Console().print(f"results: {self.folder / 'results.json'}", soft_wrap=True, highlight=False)
+        Console().print(f"report:  {self.folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+def with_intervals(module: LightningModule) -> dict[str, dict[str, Any]]:
+    """The scores of each set (`module.results`) with bootstrap 95 % intervals beside the means.
+
+    Every process must call it.
+    """
+    sets = {}
+    for name, (network, original) in _scores(module).items():
+        found = network.intervals()
+        found |= {f"{key}_original": value for key, value in original.intervals().items() if key in AT_ORIGINAL}
+        undefined = {key for key, ends in found.items() if any(map(math.isnan, ends))}
+        sets[name] = {
+            **module.results[name],  # type: ignore[operator,index,dict-item]
+            **{f"{key}_ci": None if key in undefined else list(ends) for key, ends in found.items()},
+        }
+    return sets
+
+
+def _scores(module: LightningModule) -> dict[str, tuple[ImageScores, ImageScores]]:
+    """Of each set at network size and at original size."""
+    return module.test_scores  # type: ignore[return-value]
+
+
+def _gathered(mine: dict[str, dict[int, tuple[str, int, int]]]) -> dict[str, dict[int, tuple[str, int, int]]]:
+    """The pictures that any process saw."""
+    everyone = [mine]
+    if dist.is_available() and dist.is_initialized():
+        everyone = [{} for _ in range(dist.get_world_size())]
+        dist.all_gather_object(everyone, mine)
+    merged: dict[str, dict[int, tuple[str, int, int]]] = {}
+    for one in everyone:
+        for name, seen in one.items():
+            merged.setdefault(name, {}).update(seen)
+    return merged
+
+
+def _training_config(checkpoint: str | None) -> str | None:
+    """config.yaml of the run that a checkpoint lies in."""
+    file = Path(checkpoint).absolute().parent.parent / "config.yaml" if checkpoint else None
+    return file.read_text(encoding="utf-8") if file and file.is_file() else None
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:
@@ -53,20 +139,24 @@ def environment(trainer: Trainer) -> dict[str, Any]:
 
 
 def show(sets: dict[str, dict[str, Any]]) -> None:
-    """A row for each set."""
-    table = Table(title="pixel scores: means over tampered images")
-    table.add_column("set")
-    for name in SHOWN:
-        table.add_column(name.replace("_", "\n", 1), justify="right")
+    """A table of every set, at network size and at original size, with intervals."""
+    table = Table(title="pixel scores: means over tampered images, bootstrap 95 % intervals")
+    for name in ("set", "scored at", *SHOWN, "F1 of all\ntampered"):
+        table.add_column(name, justify="left" if name in ("set", "scored at") else "right")
     for name, scores in sets.items():
-        table.add_row(name, *(_text(scores.get(key)) for key in SHOWN))
+        head = f"{name}\n[dim]{scores['tampered_images']} of {scores['images']}[/dim]"
+        table.add_row(head, "network", *(_cell(scores, key) for key in SHOWN), _text(scores["f1_all_tampered"]))
+        table.add_row("", "original", *(_cell(scores, f"{key}_original") for key in SHOWN), "", end_section=True)
     Console().print(table)
 
 
+def _cell(scores: dict[str, Any], key: str) -> str:
+    ends = scores.get(f"{key}_ci")
+    return _text(scores.get(key)) + (f"\n[dim]{ends[0]:.3f}–{ends[1]:.3f}[/dim]" if ends else "")
+
+
 def _text(value: float | int | None) -> str:
-    if value is None:
-        return "–"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+    return "–" if value is None else f"{value:.3f}"
 
 
 def file_hash(path: str | None) -> str | None:
@@ -83,7 +173,4 @@ def file_hash(path: str | None) -> str | None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

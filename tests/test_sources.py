@@ -380,7 +380,7 @@ def test_own_class() -> None:
         ({"class_path": OWN, "init_args": [1]}, "init_args"),
         ({"class_path": OWN, "args": {}}, "class_path"),
         ({"init_args": {}}, "class_path"),
-        ({"class_path": "builtins.dict"}, "read"),
+        ({"class_path": "fractions.Fraction"}, "read"),
         ({"class_path": OWN, "init_args": {"count": 0}}, "holds no picture"),
         ({"class_path": OWN, "init_args": {"count": -1}}, "give a positive number"),
     ],

@@ -1,0 +1,161 @@
+"""Plots as SVG text or a picture file: the same numbers give the same bytes."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+COLOURS = ("#2563a8", "#d9782d", "#3d8f5f", "#8e4a9e", "#b03a48", "#6b6b6b")
+_STYLE: Any = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888",
+    "axes.labelcolor": "#333",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "xtick.color": "#555",
+    "ytick.color": "#555",
+    "font.size": 9,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    # ids and dates would differ from run to run
+    "svg.hashsalt": "ncl_lightning",
+    # text stays text: small, and it can be searched
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+}
+Curve = Mapping[str, Sequence[float]]
+
+
+def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.6, 3.1))
+    axes = figure.add_subplot()
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    # the XML prologue has no place inside HTML
+    return stream.getvalue()[stream.getvalue().index("<svg") :]
+
+
+def threshold_curve(network: Curve, original: Curve, threshold: float) -> str:
+    """F1 (and the false-positive rate of authentic images) against the threshold, at both sizes.
+
+    Args:
+        network: `threshold`, `f1` and `fpr_authentic`, (T,) each.
+        original: The same at original size.
+        threshold: The one that the scores were taken at.
+    """
+    with rc_context(_STYLE):
+        figure, axes = _axes("threshold", "mean over images")
+        axes.plot(network["threshold"], network["f1"], color=COLOURS[0], label="F1, network size")
+        axes.plot(original["threshold"], original["f1"], color=COLOURS[1], label="F1, original size")
+        if not np.isnan(network["fpr_authentic"]).all():
+            axes.plot(
+                network["threshold"], network["fpr_authentic"], "--", color=COLOURS[5], label="FPR, authentic images"
+            )
+        axes.axvline(threshold, color="#999", linewidth=1, linestyle=":")
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(loc="best", fontsize=8)
+        return _svg(figure)
+
+
+def precision_recall(network: Curve, threshold: float) -> str:
+    """Precision against recall, of all pixels as one and as means over images; a dot at the threshold."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("recall", "precision")
+        at = int(np.abs(np.asarray(network["threshold"]) - threshold).argmin())
+        kinds = (("pooled_", "all pixels as one", "-"), ("", "mean over images", "--"))
+        for (prefix, label, line), colour in zip(kinds, COLOURS, strict=False):
+            recall, precision = network[f"{prefix}recall"], network[f"{prefix}precision"]
+            axes.plot(recall, precision, line, color=colour, label=label)
+            axes.plot(recall[at], precision[at], "o", color=colour, markersize=5)
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+        axes.legend(loc="best", fontsize=8, title=f"● threshold {threshold:g}", title_fontsize=8)
+        return _svg(figure)
+
+
+def histogram(f1: Sequence[float]) -> str:
+    """How many tampered images have which F1 (M,): 20 bins of 0.05, with the mean and the median."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("F1 of an image", "tampered images")
+        axes.hist(f1, bins=np.linspace(0, 1, 21).tolist(), color=COLOURS[0], alpha=0.85, edgecolor="white")
+        if len(f1):
+            mean, median = float(np.mean(f1)), float(np.median(f1))
+            axes.axvline(mean, color=COLOURS[1], label=f"mean {mean:.3f}")
+            axes.axvline(median, color="#333", linestyle="--", label=f"median {median:.3f}")
+            axes.legend(loc="best", fontsize=8)
+        axes.set_xlim(0, 1)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        return _svg(figure)
+
+
+def f1_by_size(share: Sequence[float], f1: Sequence[float]) -> str:
+    """F1 against the share of a picture that was tampered with, (M,) both, and the mean of each quarter of images."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("tampered share of the picture (%)", "F1 of an image")
+        x, y = np.asarray(share) * 100, np.asarray(f1)
+        axes.scatter(x, y, s=14, color=COLOURS[0], alpha=max(0.15, min(0.7, 40 / max(1, len(x)))), linewidths=0)
+        if len(x) >= 8:
+            parts = np.array_split(np.argsort(x, kind="stable"), 4)
+            centres = [float(np.median(x[part])) for part in parts]
+            means = [float(y[part].mean()) for part in parts]
+            axes.plot(centres, means, "o-", color=COLOURS[1], label="mean of each quarter of the images")
+            axes.legend(loc="best", fontsize=8)
+        if len(x):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_formatter(lambda value, _: "")
+            axes.set_xlim(x.min() / 1.5, min(120, x.max() * 1.5))
+        axes.set_ylim(-0.02, 1.02)
+        return _svg(figure)
+
+
+def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Sequence[str] = ("f1", "auc")) -> None:
+    """A panel for each score and distortion, a line with its 95 % band for each set; from clean to severe.
+
+    Args:
+        path: A PNG or SVG to write.
+        rows: Rows of robustness.csv, in its order.
+        scores: Which scores to show, a line of panels each.
+    """
+    kinds = list(dict.fromkeys(row["distortion"] for row in rows))
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(max(6.0, 2.7 * len(kinds)), 2.6 * len(scores) + 0.4), dpi=130)
+        grid = figure.subplots(len(scores), len(kinds), sharey="row", squeeze=False)
+        for i, score in enumerate(scores):
+            for j, kind in enumerate(kinds):
+                axes = grid[i][j]
+                for name, colour in zip(sets, COLOURS * len(sets), strict=False):
+                    _line(axes, [r for r in rows if r["set"] == name and r["distortion"] == kind], score, name, colour)
+                axes.set_title(kind if i == 0 else "", fontsize=10)
+                if j == 0:
+                    axes.set_ylabel({"f1": "F1", "auc": "AUC", "iou": "IoU"}.get(score, score))
+        if len(sets) > 1:
+            handles, labels = grid[0][0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(sets)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
+
+
+def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], score: str, name: str, colour: str) -> None:
+    labels = [row["level"] for row in rows]
+    values, low, high = (
+        np.array([np.nan if row[key] is None else row[key] for row in rows], float)
+        for key in (score, f"{score}_low", f"{score}_high")
+    )
+    places = np.arange(len(rows))
+    axes.plot(places, values, "o-", color=colour, markersize=3.5, linewidth=1.5, label=name)
+    axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.set_xticks(places, labels, rotation=45 if max(map(len, labels), default=0) > 3 else 0, fontsize=8)

@@ -1,0 +1,219 @@
+"""report.html: what `test` found, in one file that needs nothing else."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ncl_lightning import draw, plots
+from ncl_lightning.examples import Example
+from ncl_lightning.per_image import Row, write_text
+
+LABELS = {
+    "f1": "F1",
+    "iou": "IoU",
+    "auc": "AUC",
+    "precision": "precision",
+    "recall": "recall",
+    "accuracy": "accuracy",
+    "f1_permuted": "F1, permuted",
+    "f1_best": "F1, each image at its best threshold",
+    "f1_best_set": "F1, the set at its best threshold",
+    "threshold_best_set": "that threshold",
+    "f1_all_tampered": "F1 of calling everything tampered",
+    "fpr_authentic": "false-positive rate on authentic images ↓",
+    "image_auc": "AUC",
+    "image_f1": "F1",
+    "image_accuracy": "accuracy",
+    "image_balanced_accuracy": "balanced accuracy",
+    "image_sensitivity": "sensitivity",
+    "image_specificity": "specificity",
+    "image_harmonic": "harmonic mean (MVSS's F1)",
+    "image_com_f1": "Com-F1 (MVSS)",
+}
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """One test set's part of a report.
+
+    Args:
+        name: The set.
+        scores: Its entry in results.json.
+        rows: Its rows of per_image.csv.
+        network: `ImageScores.curve()` at network size, lists of numbers.
+        original: The same at original size.
+        examples: Images to show, by title.
+    """
+
+    name: str
+    scores: Mapping[str, Any]
+    rows: Sequence[Row]
+    network: plots.Curve
+    original: plots.Curve
+    examples: Mapping[str, Sequence[Example]] = field(default_factory=dict)
+
+
+def write_report(path: Path, sets: Sequence[SetReport], run: Mapping[str, Any], training: str | None = None) -> None:
+    """Write the report.
+
+    Args:
+        path: The HTML file.
+        sets: A part for each test set.
+        run: The `run` of results.json.
+        training: The text of the training run's config.yaml, where there is one.
+    """
+    threshold = float(run.get("model", {}).get("threshold", 0.5))
+    links = "".join(f'<a href="#set{i}">{escape(part.name)}</a>' for i, part in enumerate(sets))
+    body = [
+        "<header><h1>Test report</h1>",
+        f"<p class=soft>{escape(str(run.get('checkpoint')))} · {escape(str(run.get('time', '')))}</p>",
+        f"<nav>{links}<a href='#run'>run</a></nav></header>",
+        _overview(sets) if len(sets) > 1 else "",
+        *(_section(i, part, threshold) for i, part in enumerate(sets)),
+        _run(run, training),
+    ]
+    page = f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><title>Test report</title><style>{_CSS}</style>"
+    page += "<meta name=viewport content='width=device-width'></head>\n<body>" + "\n".join(body) + "</body></html>\n"
+    write_text(path, page)
+
+
+def _overview(sets: Sequence[SetReport]) -> str:
+    keys = ("f1", "iou", "auc", "f1_original", "iou_original", "auc_original")
+    head = "<th>set<th>images" + "".join(f"<th>{_label(key)}" for key in keys)
+    lines = [
+        f'<tr><td><a href="#set{i}">{escape(part.name)}</a><td>{part.scores["images"]}'
+        + "".join(f"<td>{_value(part.scores, key)}" for key in keys)
+        for i, part in enumerate(sets)
+    ]
+    return f"<section><h2>All sets</h2><table><tr>{head}{''.join(lines)}</table></section>"
+
+
+def _label(key: str) -> str:
+    base = key.removesuffix("_original")
+    return LABELS.get(base, base) + (" at original size" if base != key else "")
+
+
+def _value(scores: Mapping[str, Any], key: str) -> str:
+    value, interval = scores.get(key), scores.get(f"{key}_ci")
+    if value is None:
+        return "–"
+    return f"<b>{value:.3f}</b>" + (
+        f" <span class=soft>{interval[0]:.3f}–{interval[1]:.3f}</span>" if interval else ""
+    )  # fmt: skip
+
+
+def _section(number: int, part: SetReport, threshold: float) -> str:
+    scores = part.scores
+    counts = f"{scores['images']} images: {scores['tampered_images']} tampered, {scores['authentic_images']} authentic"
+    if scores.get("empty_images"):
+        counts += f", {scores['empty_images']} without a valid pixel"
+    pixel = [
+        f"<tr><td>{label}<td>{_value(scores, key)}<td>{_value(scores, f'{key}_original')}"
+        for key, label in LABELS.items()
+        if scores.get(key) is not None and not key.startswith("image_")
+    ]
+    image = [
+        f"<tr><td>{label}<td>{_value(scores, key)}"
+        for key, label in LABELS.items()
+        if scores.get(key) is not None and key.startswith("image_")
+    ]
+    judged = [r for r in part.rows if r["f1"] is not None]
+    f1 = [float(r["f1"] or 0) for r in judged]
+    # at original size where it is known: there no sizing has moved the edge
+    share = [_share(r) for r in judged]
+    drawings = [
+        ("F1 against the threshold", plots.threshold_curve(part.network, part.original, threshold)),
+        ("Precision and recall", plots.precision_recall(part.network, threshold)),
+        ("F1 of single images", plots.histogram(f1)),
+        ("F1 against the size of the manipulation", plots.f1_by_size(share, f1)),
+    ]
+    figures = "".join(f"<figure class=plot><figcaption>{title}</figcaption>{svg}</figure>" for title, svg in drawings)
+    if not judged:
+        figures = "<p>No tampered image: there is nothing to plot.</p>"
+    shown = "".join(
+        f"<h3>{title}</h3><div class=examples>{''.join(map(_example, group))}</div>"
+        for title, group in part.examples.items()
+    )
+    return (
+        f'<section id="set{number}"><h2>{escape(part.name)}</h2><p>{counts}.</p>'
+        "<div class=top><div><table><tr><th>mean over images<th>network size<th>original size"
+        f"{''.join(pixel)}</table><p class=soft>Pixel scores are means over tampered images, with bootstrap 95 % "
+        f"intervals over images; a pixel is called tampered above {threshold:g}.</p></div>"
+        f"<div><div class=plots>{figures}</div><table class=wide><tr><th>is the image tampered at all?<th>"
+        f"{''.join(image)}</table></div></div>{shown}</section>"
+    )
+
+
+def _share(row: Row) -> float:
+    ends = [row["positives_original"], row["negatives_original"]]
+    if None in ends or not ends[0]:
+        ends = [row["positives"], row["negatives"]]
+    tampered, rest = (float(value or 0) for value in ends)
+    return tampered / max(1.0, tampered + rest)
+
+
+def _example(example: Example) -> str:
+    row = example.row
+    cells = "".join(
+        f"<figure><img alt='{caption}' src='{_picture(cell)}'><figcaption>{caption}</figcaption></figure>"
+        for caption, cell in example.cells.items()
+    )
+    numbers = {"F1": row["f1"], "IoU": row["iou"], "AUC": row["auc"]}
+    if row["authentic"]:
+        numbers = {"false positives": row["fpr"]}
+    text = " · ".join(f"{key} {value:.3f}" for key, value in numbers.items() if isinstance(value, int | float))
+    size = f"{row['width']}×{row['height']}" + ("" if row["authentic"] else f", {_share(row):.2%} tampered")
+    return (
+        f"<div class=example><p><b>{escape(str(row['name']))}</b> <span class=soft>{size}</span><br>{text}</p>"
+        f"<div class=cells>{cells}</div></div>"
+    )
+
+
+def _picture(picture: draw.Image) -> str:
+    data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+
+
+def _run(run: Mapping[str, Any], training: str | None) -> str:
+    facts = {
+        "checkpoint": run.get("checkpoint"),
+        "SHA-256": run.get("checkpoint_sha256"),
+        "command": run.get("command"),
+        "versions": ", ".join(f"{name} {value}" for name, value in run.get("versions", {}).items()),
+        "precision": run.get("precision"),
+        "processes": run.get("processes"),
+    }
+    table = "".join(f"<tr><td>{key}<td><code>{escape(str(value))}</code>" for key, value in facts.items())
+    config = json.dumps({key: run[key] for key in ("model", "data") if key in run}, indent=2)
+    folded = f"<details open><summary>model and data of this test</summary><pre>{escape(config)}</pre></details>"
+    if training:
+        folded += f"<details><summary>config.yaml of the training run</summary><pre>{escape(training)}</pre></details>"
+    return f"<section id=run><h2>Run</h2><table class=facts>{table}</table>{folded}</section>"
+
+
+_CSS = """
+body{font:15px/1.45 system-ui,sans-serif;color:#222;background:#f4f5f7;margin:0 auto;max-width:1180px;padding:0 16px}
+h1{margin:24px 0 0}h2{margin:0 0 8px}h3{margin:22px 0 6px}
+.soft{color:#6b7280;font-weight:400}header p{margin:4px 0 10px}
+nav a{margin-right:14px}a{color:#2563a8}section{background:#fff;border:1px solid #e3e5e8;border-radius:8px;
+padding:18px 20px;margin:16px 0;overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid #eee;vertical-align:top}
+th{font-weight:600;color:#555}
+td .soft{font-size:.86em;white-space:nowrap;display:block}.facts code{overflow-wrap:anywhere;font-size:.9em}
+.top{display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start}.top>div:first-child{flex:1 1 330px}
+.top>div:last-child{flex:2 1 620px}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:14px}
+.wide{width:100%;margin-top:14px}
+figure{margin:0}.plot svg{width:100%;height:auto}figcaption{font-size:.85em;color:#555}.plot figcaption{font-weight:600}
+.examples{display:grid;grid-template-columns:repeat(auto-fill,minmax(500px,1fr));gap:12px}
+.example{border:1px solid #e8e8e8;border-radius:6px;padding:8px 10px}.example p{margin:0 0 6px;overflow-wrap:anywhere}
+.cells{display:grid;grid-template-columns:repeat(4,1fr);gap:6px}.cells img{width:100%;display:block}
+pre{background:#f7f7f8;padding:10px;overflow-x:auto;font-size:12.5px;max-height:420px}summary{cursor:pointer;margin-top:10px}
+@media print{body{background:#fff}}
+""".replace("\n", "")
