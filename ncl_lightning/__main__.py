@@ -17,8 +17,11 @@ from ncl_lightning.errors import InputError
 COMMANDS = {
     "fit": ("train a network, validating as it goes", "ncl_lightning.cli"),
     "validate": ("score a checkpoint on the validation data", "ncl_lightning.cli"),
-    "test": ("score a checkpoint on named test sets: a table, results.json, per_image.csv and report.html", "ncl_lightning.cli"),
+    "test": ("score a checkpoint on named test sets: tables and a report", "ncl_lightning.cli"),
     "predict": ("heat maps, masks and overlays of pictures", "ncl_lightning.cli"),
+    "compare": ("say which differences between results of test hold", "ncl_lightning.compare"),
+    "robustness": ("score a checkpoint under blur, noise, JPEG, resizing and gamma", "ncl_lightning.robustness"),
+    "audit": ("find what is wrong with data: files, masks, copies, leaks, shortcuts", "ncl_lightning.audit"),
     "synthesize": (
         "write made-up manipulations as a data set, with a contact sheet",
         "ncl_lightning.synthesize",

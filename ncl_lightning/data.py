@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.images import read_image
+from ncl_lightning.leakage import LeakageGuard, OnLeakage
 from ncl_lightning.sources import Picture, Source, SourceSpec, find_images, open_source
 from ncl_lightning.transforms import (
     Augmentation,
@@ -199,6 +200,8 @@ class ManipulationDataModule(LightningDataModule):
         eval_batch_size: The same in evaluation; by default batch_size.
         num_workers: Loader processes; 0 loads in the main process.
         seed: Seed of shuffling, augmentation and synthesis in training; by default that of `seed_everything`.
+        leakage: Where a picture to score on was trained or selected on, or is a copy of one that was: `error`:
+            refuse; `warn`: say so, in results.json too; `ignore`: do not look.
     """
 
     # what evaluation needs to be repeated: taken from a checkpoint unless said otherwise
@@ -219,6 +222,7 @@ class ManipulationDataModule(LightningDataModule):
         eval_batch_size: int | None = None,
         num_workers: int = 2,
         seed: int | None = None,
+        leakage: OnLeakage = "error",
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -230,6 +234,7 @@ class ManipulationDataModule(LightningDataModule):
                 raise InputError(f"data.{name} is {value}: give at least {least}")
         self.save_hyperparameters()
         self._datasets: dict[str, Any] = {}
+        self.guard = LeakageGuard(leakage)
 
     @property
     def seed(self) -> int:
@@ -244,9 +249,31 @@ class ManipulationDataModule(LightningDataModule):
             InputError: A source is missing, empty or faulty.
         """
         needs = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+        needs["robustness"] = needs["test"]
         for part in needs[stage]:
             if part not in self._datasets:
                 self._datasets[part] = getattr(self, f"_{part}_dataset")()
+                if part == "val" and stage == "fit":
+                    self.guard.remember("train", self._datasets["train"].sources)
+                    self.guard.check("data.val", self._datasets["val"].sources)
+                    self.guard.remember("val", self._datasets["val"].sources)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was trained and selected on, for the checkpoint."""
+        return self.guard.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what a checkpoint was trained and selected on, and refuse to score on it.
+
+        Raises:
+            InputError: Validation data was trained on, or test data trained or selected on.
+        """
+        self.guard.load_state_dict(state_dict)
+        stage = self.trainer.state.fn if self.trainer else None
+        if stage in ("fit", "validate"):
+            self.guard.check("data.val", self._datasets["val"].sources, against=["train"])
+        for dataset in self._datasets["test"] if stage == "test" else ():
+            self.guard.check(f"data.test: {dataset.name}", dataset.sources)
 
     def _open(self, part: str, specs: Any) -> list[Source]:
         if not specs:

@@ -2,35 +2,27 @@
 
 A fingerprint is a 32×32 grey thumbnail and a hash of the file. Candidates are found among all pairs by the low
 frequencies of the thumbnails, flattened as natural pictures' spectra are not (a sky above a field is no likeness);
-then each is aligned and its thumbnails compared cell by cell, which tells a copy from a shared background.
+then each is compared cell by cell (`likeness`), which tells a copy from a shared background.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ncl_lightning.errors import InputError
 from ncl_lightning.images import image_size, read_image
+from ncl_lightning.likeness import COPY, FLAT, SHARED, SIDE, Floats, Thumbs, agreement
 
-SIDE = 32
-# shares of the cells that must agree; calibrated on photographs and composites, see tests/test_fingerprints.py
-COPY = 0.97
-SHARED = 0.6
 _FREQUENCIES = 9
 _ALIKE = 0.5  # correlation of two descriptors from which a pair is looked at closely
 _CROPPED = 0.7  # and from which one may be the other, cropped: to align them costs a millisecond
 _CROP = 0.92  # side of the central window that a descriptor of a cropped copy resembles
-_FLAT = 2.0  # a thumbnail that varies by less than this has nothing to be told by
-_BLOCK = 2048
-
-Thumbs = NDArray[np.uint8]  # (N, SIDE, SIDE)
-Floats = NDArray[np.float32]
+_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,11 @@ def file_print(path: Path) -> tuple[NDArray[np.uint8], int]:
 
 def _grey_flag(shorter: int) -> int:
     """How OpenCV decodes a JPEG whose shorter side is this; its reduced pixels lie off by half a one."""
-    flags = ((8, cv2.IMREAD_REDUCED_GRAYSCALE_8), (4, cv2.IMREAD_REDUCED_GRAYSCALE_4), (2, cv2.IMREAD_REDUCED_GRAYSCALE_2))
+    flags = (
+        (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
+        (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+        (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+    )
     return next((flag for scale, flag in flags if shorter // scale >= 16 * SIDE), cv2.IMREAD_GRAYSCALE)
 
 
@@ -113,69 +109,16 @@ def matches(first: Prints, second: Prints | None = None, least: float = SHARED) 
     """
     other = first if second is None else second
     found = {(i, j): Match(i, j, 1.0, True) for i, j in _equal(first.digests, other.digests)}
-    for i, j, flip, alike in _candidates(first.thumbs, other.thumbs, _CROPPED if least >= COPY else _ALIKE):
-        known = found.get((i, j), _NONE).agreement
+    for rows, columns, flips, alike in _candidates(first.thumbs, other.thumbs, _CROPPED if least >= COPY else _ALIKE):
         # within a set every pair comes twice, and alike
-        if known >= COPY or second is None and i >= j:
-            continue
-        share = agreement(first.thumbs[i], _flipped(other.thumbs[j], flip), align=alike >= _CROPPED)
-        if share >= max(least, known):
-            found[i, j] = Match(i, j, share)
+        keep = rows < columns if second is None else np.ones(len(rows), bool)
+        rows, columns, flips, alike = rows[keep], columns[keep], flips[keep], alike[keep]
+        shares = agreement(first.thumbs[rows], _flipped(other.thumbs[columns], flips), alike >= _CROPPED)
+        for place in np.flatnonzero(shares >= least).tolist():
+            key = int(rows[place]), int(columns[place])
+            if key not in found or shares[place] > found[key].agreement:
+                found[key] = Match(*key, float(shares[place]))
     return sorted(match for match in found.values() if second is not None or match.first < match.second)
-
-
-_NONE = Match(-1, -1, 0.0)
-
-
-def agreement(first: NDArray[np.uint8], second: NDArray[np.uint8], align: bool = True) -> float:
-    """Share of the cells in which two thumbnails (32, 32) agree; `align`: one may be cropped."""
-    one, two = first.astype(np.float32), second.astype(np.float32)
-    best = _agree(one, two, 4, 0.2)
-    if best >= COPY or not align:
-        return best
-    for a, b in ((one, two), (two, one)):
-        moved = _aligned(a, b)
-        # cells are cut anew, so those on edges differ more
-        best = best if moved is None else max(best, _agree(a, moved, 5, 0.3))
-        if best >= COPY:
-            break
-    return best
-
-
-def _aligned(one: Floats, two: Floats) -> Floats | None:
-    """`two` (32, 32) moved and scaled onto `one`, negative where it has no cell; None: not by a slight crop."""
-    start = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
-    steps = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
-    try:
-        warp = cv2.findTransformECC(one, two, start, cv2.MOTION_AFFINE, steps, None, 3)[1]
-    except cv2.error:  # it did not converge
-        return None
-    if max(abs(warp[0, 1]), abs(warp[1, 0])) > 0.03 or max(abs(warp[0, 0] - 1), abs(warp[1, 1] - 1)) > 0.25:
-        return None
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    moved = cv2.warpAffine(two, warp, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=-1e4)
-    return moved.astype(np.float32) if (moved >= 0).mean() > 0.7 else None
-
-
-def _agree(one: Floats, two: Floats, offset: float, edge: float) -> float:
-    """Share of cells (32, 32) that differ by at most `offset`, and `edge` of the contrast around them."""
-    inside = two >= 0
-    # brightness and contrast may have been changed: a line, fitted again to the cells that lie near it
-    keep = inside
-    gap = np.zeros_like(one)
-    for _ in range(3):
-        x, y = one[keep], two[keep]
-        mean, spread = x.mean(), float(x.var())
-        if spread < _FLAT**2:
-            return 0.0
-        slope = float(np.dot(x - mean, y)) / x.size / spread
-        if not 0.6 < slope < 1.6:
-            slope = 1.0
-        gap = np.abs(slope * (one - mean) + y.mean() - two)
-        keep = inside & (gap <= np.median(gap[inside]) * 1.5 + 1)
-    kernel = np.ones((3, 3), np.uint8)
-    local = cv2.dilate(one, kernel) - cv2.erode(one, kernel)
-    return float((gap <= offset + edge * local)[inside].mean())
 
 
 def _equal(first: NDArray[np.int64], second: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -186,20 +129,24 @@ def _equal(first: NDArray[np.int64], second: NDArray[np.int64]) -> list[tuple[in
     return [(i, j) for i, number in enumerate(first.tolist()) if number for j in places.get(number, ())]
 
 
-def _candidates(first: Thumbs, second: Thumbs, least: float) -> Iterator[tuple[int, int, int, float]]:
-    """Pairs (i, j) whose low frequencies correlate, the flip (0–3) of j under which they do, and how much: above `least`."""
+def _candidates(first: Thumbs, second: Thumbs, least: float) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Pairs whose low frequencies correlate: i (N,), j (N,), the flips of j under which they do, and how much."""
     if not len(first) or not len(second):
         return
     whole, cropped = (_descriptors(second, window) for window in (1.0, _CROP))
     for start in range(0, len(first), _BLOCK):
         block = first[start : start + _BLOCK]
-        queries = [(_descriptors(block, window), target) for window, target in ((1, whole), (1, cropped), (_CROP, whole))]
+        queries = [
+            (_descriptors(block, window), target) for window, target in ((1, whole), (1, cropped), (_CROP, whole))
+        ]
         for flip in range(4):
             signs = _flip_signs(flip)
             for low in range(0, len(second), _BLOCK):
                 alike = np.maximum.reduce([(query * signs) @ target[low : low + _BLOCK].T for query, target in queries])
-                for i, j in np.argwhere(alike > least).tolist():
-                    yield start + i, low + j, flip, float(alike[i, j])
+                i, j = np.nonzero(alike > least)
+                for part in range(0, len(i), _BLOCK):
+                    a, b = i[part : part + _BLOCK], j[part : part + _BLOCK]
+                    yield start + a, low + b, np.full(len(a), flip), alike[a, b]
 
 
 def _basis(window: float) -> Floats:
@@ -214,7 +161,7 @@ def _descriptors(thumbs: Thumbs, window: float) -> Floats:
     """(N, D) unit vectors: DCT coefficients without the constant, weighed by frequency; 0 for flat pictures."""
     basis = _basis(window)
     centred = thumbs.astype(np.float32) - thumbs.mean((1, 2), keepdims=True, dtype=np.float32)
-    flat = centred.std((1, 2)) < _FLAT
+    flat = centred.std((1, 2)) < FLAT
     coefficients = np.einsum("ki,nij,lj->nkl", basis, centred, basis, optimize=True)
     orders = np.arange(_FREQUENCIES)
     coefficients *= np.hypot(orders[:, None], orders)
@@ -231,5 +178,7 @@ def _flip_signs(flip: int) -> Floats:
     return np.outer(rows, columns).reshape(-1)[1:].astype(np.float32)
 
 
-def _flipped(thumb: NDArray[np.uint8], flip: int) -> NDArray[np.uint8]:
-    return thumb[:: -1 if flip & 2 else 1, :: -1 if flip & 1 else 1]
+def _flipped(thumbs: Thumbs, flips: NDArray[Any]) -> Thumbs:
+    """Thumbnails (N, 32, 32), each flipped as its entry in (N,) says."""
+    out = np.where((flips & 1)[:, None, None] > 0, thumbs[:, :, ::-1], thumbs)
+    return np.where((flips & 2)[:, None, None] > 0, out[:, ::-1], out).astype(np.uint8)

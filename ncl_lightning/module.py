@@ -11,7 +11,7 @@ from lightning.pytorch.cli import instantiate_class
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ncl_lightning.data import Batch
+from ncl_lightning.data import Batch, ManipulationDataModule
 from ncl_lightning.errors import InputError
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.metrics import ImageScores, ImageTable
@@ -24,10 +24,11 @@ class NCLModule(LightningModule):
     The training code of NCL is not published; what the paper leaves open is our reading, and a parameter here.
 
     Args:
-        encoder: Encoder of segmentation-models-pytorch, by name.
+        encoder: Encoder of segmentation-models-pytorch, by name; or `traces`, our small one for fine traces, which
+            goes without a decoder (not the paper's).
         decoder: Decoder of segmentation-models-pytorch, by name.
         encoder_weights: Pre-trained weights of the encoder; null: random ones, as the method means it.
-        options: More arguments for segmentation-models-pytorch, such as `{encoder_depth: 4}`.
+        options: More arguments for segmentation-models-pytorch, such as `{encoder_depth: 4}`; for `traces`, `{width: 16}`.
         stride: Side of a patch in pixels.
         branch_channels: Channels of each branch's map.
         embedding_dim: Dimensions of a patch embedding.
@@ -118,6 +119,8 @@ class NCLModule(LightningModule):
             )
         except ValueError as error:
             raise InputError(f"model: {error}") from error
+        # faster convolutions, on a CPU too; nothing else changes
+        self.network.to(memory_format=torch.channels_last)
         if lambda_ncl == 0 and lambda_pc == 0 and isinstance(self.network, PivotNetwork):
             # a head that gets no gradient makes DDP raise on the second step
             for parameter in self.network.contrast_parameters():
@@ -139,7 +142,12 @@ class NCLModule(LightningModule):
         """Take the weights of `warm_start`, unless training resumes."""
         start = self.hparams["warm_start"]
         if stage == "fit" and start and not self.trainer.ckpt_path:
-            self.load_state_dict(load_checkpoint(start)["state_dict"])
+            checkpoint = load_checkpoint(start)
+            self.load_state_dict(checkpoint["state_dict"])
+            data = getattr(self.trainer, "datamodule", None)
+            if isinstance(data, ManipulationDataModule) and type(data).__qualname__ in checkpoint:
+                # what those weights were trained on stays known
+                data.load_state_dict(checkpoint[type(data).__qualname__])
 
     # training and validation
 

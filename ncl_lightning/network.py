@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, normalize, pad
 
+from ncl_lightning.trace_encoder import TraceEncoder
+
 DECODERS = {
     architecture.__name__.lower(): architecture.__name__ for architecture in smp.MODEL_ARCHITECTURES_MAPPING.values()
 }
@@ -41,7 +43,8 @@ class PivotNetwork(nn.Module):
     """The dual-branch pivot network. Any picture size works: it is padded inside, to the right and below.
 
     Args:
-        encoder: Encoder of segmentation-models-pytorch, by name.
+        encoder: Encoder of segmentation-models-pytorch, by name; or `traces`, our small one for fine traces, which
+            goes without a decoder (see `trace_encoder`; not the paper's).
         decoder: Decoder of segmentation-models-pytorch, by name.
         encoder_weights: Pre-trained weights of the encoder; None: random ones, as the method means it.
         stride: Side of a patch in pixels, a multiple of the decoder's stride.
@@ -70,9 +73,13 @@ class PivotNetwork(nn.Module):
         for name, size in (("stride", stride), ("branch_channels", branch_channels), ("embedding_dim", embedding_dim)):
             if size < 1:
                 raise ValueError(f"{name} is {size}: give a whole number, 1 or more")
-        model = _create(encoder, decoder, encoder_weights, options or {})
-        self.encoder: nn.Module = model.encoder
-        self.decoder: nn.Module = model.decoder
+        self.encoder: nn.Module
+        self.decoder: nn.Module
+        if encoder == "traces":
+            self.encoder, self.decoder = TraceEncoder(**(options or {})), nn.Identity()
+        else:
+            model = _create(encoder, decoder, encoder_weights, options or {})
+            self.encoder, self.decoder = model.encoder, model.decoder
         self.stride = stride
         # what a frame's sides are multiples of
         self.multiple, channels, self.decoder_stride = self._probe(encoder, decoder)

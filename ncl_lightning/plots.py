@@ -31,6 +31,13 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
 }
+_TITLES = {
+    "blur": "blur (kernel)",
+    "noise": "noise (variance)",
+    "jpeg": "JPEG (quality)",
+    "resize": "resize (factor)",
+    "gamma": "gamma (exponent)",
+}
 Curve = Mapping[str, Sequence[float]]
 
 
@@ -77,8 +84,10 @@ def precision_recall(network: Curve, threshold: float) -> str:
         at = int(np.abs(np.asarray(network["threshold"]) - threshold).argmin())
         kinds = (("pooled_", "all pixels as one", "-"), ("", "mean over images", "--"))
         for (prefix, label, line), colour in zip(kinds, COLOURS, strict=False):
-            recall, precision = network[f"{prefix}recall"], network[f"{prefix}precision"]
-            axes.plot(recall, precision, line, color=colour, label=label)
+            recall, precision = (np.asarray(network[prefix + key]) for key in ("recall", "precision"))
+            # where no pixel of any image is called tampered there is no precision, whatever the means say
+            shown = ~np.isnan(np.asarray(network["pooled_precision"]))
+            axes.plot(recall[shown], precision[shown], line, color=colour, label=label)
             axes.plot(recall[at], precision[at], "o", color=colour, markersize=5)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
         axes.legend(loc="best", fontsize=8, title=f"● threshold {threshold:g}", title_fontsize=8)
@@ -139,7 +148,7 @@ def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Seque
                 axes = grid[i][j]
                 for name, colour in zip(sets, COLOURS * len(sets), strict=False):
                     _line(axes, [r for r in rows if r["set"] == name and r["distortion"] == kind], score, name, colour)
-                axes.set_title(kind if i == 0 else "", fontsize=10)
+                axes.set_title(_TITLES.get(kind, kind) if i == 0 else "", fontsize=10)
                 if j == 0:
                     axes.set_ylabel({"f1": "F1", "auc": "AUC", "iou": "IoU"}.get(score, score))
         if len(sets) > 1:

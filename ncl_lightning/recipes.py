@@ -59,10 +59,8 @@ def _moved(region: Region, height: int, width: int, share: float, rng: Generator
     mirrored = np.diag([-1.0, 1.0, 1.0]) if rng.random() < 0.3 else np.eye(3)
     mirrored[0, 2] = 2 * round(float(centre[0])) if mirrored[0, 0] < 0 else 0
     matrix = matrix @ mirrored
-    # about where the moved region's frame ends, so that most of it stays in the picture
-    reach = 0.4 * scale * np.array([np.ptp(columns), np.ptp(rows)])
-    room = np.maximum(np.array([width, height]) - 2 * reach, 1)
-    target = np.minimum(reach, np.array([width, height]) / 2) + rng.random(2) * room
+    # anywhere, cut by the frame too: a place that is never taken would be a giveaway
+    target = rng.uniform(0.06, 0.94, 2) * (width, height)
     matrix[:, 2] += target - centre
     if whole:
         matrix[:, 2] = np.rint(matrix[:, 2])
@@ -84,7 +82,7 @@ def match_colour(content: Pixels, image: Pixels, region: Region, strength: float
 
     After Reinhard et al. 2001, *Color transfer between images*; `strength` 0 leaves it, 1 matches fully.
     """
-    # half floats of Lab would do; 8-bit Lab would posterise and leave a trace of its own
+    # in floats: 8-bit Lab would posterise and leave a trace of its own
     ours = cv2.cvtColor(content.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     theirs = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     mean, spread = ours[region].mean(0), ours[region].std(0) + 1.0
@@ -101,7 +99,7 @@ def splice(
 ) -> tuple[Pixels, Region]:
     """An object of `donor` (any size) set into the picture: scaled, turned, its colours mostly matched."""
     height, width = image.shape[:2]
-    cut = pick(donor, rng, share, objects)
+    cut = pick(donor, rng, share, objects, inside=True)
     matrix = _moved(cut, height, width, share, rng, whole=rng.random() < 0.35)
     content, region = _carried(donor, cut, matrix, height, width, rng)
     if not region.any():
@@ -118,7 +116,7 @@ def copy_move(
 ) -> tuple[Pixels, Region]:
     """A part of the picture copied to another place, turned and scaled; the region is the copy alone."""
     height, width = image.shape[:2]
-    cut = pick(image, rng, share, objects)
+    cut = pick(image, rng, share, objects, inside=True)
     whole = rng.random() < 0.35
     content, region = image, np.zeros((height, width), bool)
     for _ in range(6):

@@ -15,16 +15,26 @@ WORKING = 96  # the longer side at which a picture is segmented
 SEEDS = 10  # watershed seeds along that side
 
 
-def shape(rng: Generator, height: int, width: int, share: float) -> Region:
-    """An ellipse, a polygon or a smooth blob, (H, W), that covers about `share` of the picture."""
+def shape(rng: Generator, height: int, width: int, share: float, inside: bool = False) -> Region:
+    """An ellipse, a polygon or a smooth blob, (H, W), that covers about `share` of the picture.
+
+    Its centre lies anywhere, near the frame too: regions kept inside would make the place a giveaway.
+    `inside` keeps it from the frame, for what is cut out to be moved: a straight cut would show elsewhere.
+    """
     outline = outlines(rng, 1)[0]
     wanted = share * height * width
     radius = np.sqrt(wanted / max(cv2.contourArea(outline), 0.3))
-    # shapes may run over the edge of the picture, but not by much
-    reach = np.minimum(np.abs(outline).max(0) * radius, (0.5 * width, 0.5 * height)) * 0.8
+    reach = np.minimum(np.abs(outline).max(0) * radius, np.array([width, height]) / 2) if inside else np.zeros(2)
     centre = rng.uniform(reach, np.array([width, height]) - reach)
     mask = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(mask, [np.rint((outline * radius + centre) * 16).astype(np.int32)], 1, shift=4)
+    for _ in range(4):
+        mask[:] = 0
+        cv2.fillPoly(mask, [np.rint((outline * radius + centre) * 16).astype(np.int32)], 1, shift=4)
+        seen = np.count_nonzero(mask) / wanted
+        if seen > 0.7:
+            break
+        # what the frame cuts off is made up for
+        radius *= min(1.5, max(seen, 0.1) ** -0.5)
     return mask.astype(bool)
 
 
@@ -48,11 +58,13 @@ def _pieces(small: Pixels, rng: Generator) -> NDArray[np.int32]:
     return np.unique(numbers, return_inverse=True)[1].reshape(height, width).astype(np.int32)
 
 
-def _grown(pieces: NDArray[np.int32], lab: NDArray[np.float32], rng: Generator, share: float) -> Region | None:
-    """Pieces joined from one that lies inside, nearest colour first, up to `share` of the picture.
+def _grown(
+    pieces: NDArray[np.int32], lab: NDArray[np.float32], rng: Generator, share: float, inside: bool
+) -> Region | None:
+    """Pieces joined from one anywhere, nearest colour first, up to `share` of the picture.
 
     `pieces` (h, w), `lab` (h, w, 3). Stops before a piece that looks unlike the object once half of the
-    share is there. None where the object would overflow.
+    share is there; `inside` avoids the frame. None where the object would overflow.
     """
     count = int(pieces.max()) + 1
     area = np.bincount(pieces.ravel(), minlength=count).astype(np.float64)
@@ -61,13 +73,11 @@ def _grown(pieces: NDArray[np.int32], lab: NDArray[np.float32], rng: Generator, 
     touching = np.zeros((count, count), bool)
     for one, other in ((pieces[:, 1:], pieces[:, :-1]), (pieces[1:], pieces[:-1])):
         touching[one, other] = touching[other, one] = True
-    frame = np.unique(np.concatenate((pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1])))
-    inside = np.setdiff1d(np.arange(count), frame)
-    first = int(rng.choice(inside if len(inside) else np.arange(count)))
-
-    # objects seldom lie along the frame
     reluctance = np.zeros(count)
-    reluctance[frame] = 12.0
+    if inside:
+        reluctance[np.concatenate((pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]))] = 30.0
+    candidates = np.flatnonzero(reluctance == 0)
+    first = int(rng.choice(candidates if len(candidates) else np.arange(count)))
     wanted = share * pieces.size
     chosen = np.zeros(count, bool)
     chosen[first] = True
@@ -112,21 +122,24 @@ def _largest(region: Region) -> Region:
     return filled.astype(bool)
 
 
-def segment(image: Pixels, rng: Generator, share: float) -> Region | None:
+def segment(image: Pixels, rng: Generator, share: float, inside: bool = False) -> Region | None:
     """An object-like region of a picture (H, W, 3), (H, W), of about `share` of it; None where none is found."""
     height, width = image.shape[:2]
     scale = min(1.0, WORKING / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    rough = _grown(_pieces(small, rng), np.asarray(lab, np.float32), rng, share)
+    rough = _grown(_pieces(small, rng), np.asarray(lab, np.float32), rng, share, inside)
     if rough is None:
         return None
     found = _largest(_snapped(rough, image))
     return found if 0.3 * share < found.mean() < LARGEST else None
 
 
-def pick(image: Pixels, rng: Generator, share: float, objects: float) -> Region:
-    """A region of a picture (H, W, 3), (H, W): with probability `objects` one of its objects, else a shape."""
-    found = segment(image, rng, share) if rng.random() < objects else None
-    return shape(rng, image.shape[0], image.shape[1], share) if found is None else found
+def pick(image: Pixels, rng: Generator, share: float, objects: float, inside: bool = False) -> Region:
+    """A region of a picture (H, W, 3), (H, W): with probability `objects` one of its objects, else a shape.
+
+    `inside` keeps it from the frame.
+    """
+    found = segment(image, rng, share, inside) if rng.random() < objects else None
+    return shape(rng, image.shape[0], image.shape[1], share, inside) if found is None else found

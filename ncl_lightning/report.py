@@ -13,7 +13,8 @@ import numpy as np
 
 from ncl_lightning import draw, plots
 from ncl_lightning.examples import Example
-from ncl_lightning.per_image import Row, write_text
+from ncl_lightning.files import write_text
+from ncl_lightning.per_image import Row
 
 LABELS = {
     "f1": "F1",
@@ -101,7 +102,9 @@ def _label(key: str) -> str:
 
 
 def _value(scores: Mapping[str, Any], key: str) -> str:
-    value, interval = scores.get(key), scores.get(f"{key}_ci")
+    if key not in scores:
+        return ""
+    value, interval = scores[key], scores.get(f"{key}_ci")
     if value is None:
         return "–"
     return f"<b>{value:.3f}</b>" + (
@@ -208,12 +211,14 @@ th,td{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid #eee;vertic
 th{font-weight:600;color:#555}
 td .soft{font-size:.86em;white-space:nowrap;display:block}.facts code{overflow-wrap:anywhere;font-size:.9em}
 .top{display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start}.top>div:first-child{flex:1 1 330px}
-.top>div:last-child{flex:2 1 620px}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:14px}
+.top>div:last-child{flex:2 1 620px}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:14px}
 .wide{width:100%;margin-top:14px}
 figure{margin:0}.plot svg{width:100%;height:auto}figcaption{font-size:.85em;color:#555}.plot figcaption{font-weight:600}
 .examples{display:grid;grid-template-columns:repeat(auto-fill,minmax(500px,1fr));gap:12px}
 .example{border:1px solid #e8e8e8;border-radius:6px;padding:8px 10px}.example p{margin:0 0 6px;overflow-wrap:anywhere}
-.cells{display:grid;grid-template-columns:repeat(4,1fr);gap:6px}.cells img{width:100%;display:block}
+.cells{display:grid;grid-template-columns:repeat(4,1fr);gap:6px}
+.cells img{width:100%;max-height:190px;object-fit:contain;object-position:left top;display:block}
 pre{background:#f7f7f8;padding:10px;overflow-x:auto;font-size:12.5px;max-height:420px}summary{cursor:pointer;margin-top:10px}
 @media print{body{background:#fff}}
 """.replace("\n", "")

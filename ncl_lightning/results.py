@@ -1,7 +1,6 @@
 """What `test` leaves: a table on the terminal, results.json, per_image.csv and report.html."""
 
 import hashlib
-import json
 import math
 import platform
 import sys
@@ -13,12 +12,15 @@ from typing import Any
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ncl_lightning.data import Batch
 from ncl_lightning.examples import examples
+from ncl_lightning.files import write_json
+from ncl_lightning.leakage import leaks
 from ncl_lightning.metrics import ImageScores
-from ncl_lightning.per_image import image_rows, write_rows, write_text
+from ncl_lightning.per_image import image_rows, write_rows
 from ncl_lightning.report import SetReport, write_report
 
 SHOWN = ("f1", "iou", "auc")
@@ -68,6 +70,10 @@ class ResultsWriter(Callback):
         if not trainer.is_global_zero:
             return
         run = {**self.run, **environment(trainer)}
+        # what was scored on though it was trained or selected on, by --data.leakage=warn
+        found = leaks(getattr(trainer, "datamodule", None))
+        if found:
+            run["leakage"] = found
         rows = {name: image_rows(name, pictures.get(name, {}), *pair) for name, pair in tables.items()}
         show(sets)
         write_json(self.folder / "results.json", {"sets": sets, "run": run})
@@ -144,7 +150,7 @@ def show(sets: dict[str, dict[str, Any]]) -> None:
     for name in ("set", "scored at", *SHOWN, "F1 of all\ntampered"):
         table.add_column(name, justify="left" if name in ("set", "scored at") else "right")
     for name, scores in sets.items():
-        head = f"{name}\n[dim]{scores['tampered_images']} of {scores['images']}[/dim]"
+        head = f"{escape(name)}\n[dim]{scores['tampered_images']} of {scores['images']}[/dim]"
         table.add_row(head, "network", *(_cell(scores, key) for key in SHOWN), _text(scores["f1_all_tampered"]))
         table.add_row("", "original", *(_cell(scores, f"{key}_original") for key in SHOWN), "", end_section=True)
     Console().print(table)
@@ -169,8 +175,3 @@ def file_hash(path: str | None) -> str | None:
             if sys.version_info >= (3, 11)
             else (hashlib.sha256(stream.read()).hexdigest())
         )
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

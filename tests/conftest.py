@@ -19,6 +19,8 @@ TINY = [
     "--data.size=64",
     "--data.batch_size=2",
     "--data.num_workers=0",
+    # one tiny folder serves as training and as validation data
+    "--data.leakage=ignore",
     "--trainer.accelerator=cpu",
     "--trainer.max_epochs=1",
 ]

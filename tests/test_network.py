@@ -3,12 +3,15 @@
 import math
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.network import DECODERS, PivotNetwork, PivotOutput
+from ncl_lightning.residual import median3, noise_residual
 
 SMALL = "timm-mobilenetv3_small_minimal_100"
 pytestmark = pytest.mark.filterwarnings("ignore:`timm-` encoders are deprecated:DeprecationWarning")
@@ -228,3 +231,16 @@ def test_bad_arguments_are_one_line(arguments: dict[str, Any], words: str) -> No
     with pytest.raises(ValueError, match=words) as caught:
         network(**arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_median_is_the_median() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (37, 23), dtype=np.uint8)
+    fast = median3(torch.from_numpy(picture)[None, None].float())
+    assert torch.equal(fast[0, 0], torch.from_numpy(cv2.medianBlur(picture, 3)).float())
+
+
+def test_the_encoder_for_traces() -> None:
+    net = PivotNetwork("traces", stride=8, branch_channels=6, embedding_dim=5, options={"width": 4})
+    check(net, 50, 70, 2)
+    assert net.decoder_stride == 4
+    assert not noise_residual(torch.full((1, 3, 8, 8), 2.0)).any()

@@ -1,0 +1,86 @@
+"""The audit as one HTML file that needs nothing else: every finding with thumbnails."""
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ncl_lightning.errors import InputError
+from ncl_lightning.files import write_text
+from ncl_lightning.findings import ORDER, Finding
+from ncl_lightning.images import read_image
+
+_THUMB = 128  # pixels, the longer side
+_EACH = 6  # thumbnails of a finding
+_MOST = 400  # findings that get thumbnails; the others are listed
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #ccc; }
+table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: right; }
+td:first-child, th:first-child { text-align: left; }
+article { margin: 1rem 0; } article p { margin: .2rem 0; }
+figure { display: inline-block; margin: .3rem .6rem .3rem 0; vertical-align: top; width: 132px; }
+figure img { max-width: 128px; border: 1px solid #bbb; } figcaption { font-size: .72rem; overflow-wrap: anywhere; }
+.kind { font-weight: 600; } .error { color: #b00020; } .warning { color: #9a5b00; } .note { color: #3a5a80; }
+details { font-size: .8rem; }
+"""
+
+
+def write_page(
+    path: Path,
+    findings: Sequence[Finding],
+    table: Sequence[Sequence[str]],
+    tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: The file.
+        findings: What was found, in the order to show.
+        table: Rows of the overview of the splits, the head first.
+        tick: Called for each finding done.
+    """
+    counts = Counter(finding.severity for finding in findings)
+    says = ", ".join(f"{counts[severity]} {severity}s" for severity in ORDER)
+    rows = "".join(
+        "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
+        for tag, row in zip(["th"] + ["td"] * len(table), table, strict=False)
+    )
+    parts = [f"<h1>Audit: {says}</h1><table>{rows}</table>"]
+    heading = None
+    for number, finding in enumerate(findings):
+        if finding.severity != heading:
+            heading = finding.severity
+            parts.append(f'<h2 class="{heading}">{heading.capitalize()}s</h2>')
+        parts.append(_article(finding, number < _MOST))
+        tick()
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Audit</title><style>{_STYLE}</style>'
+    write_text(path, head + "\n".join(parts) + "</html>\n")
+
+
+def _article(finding: Finding, pictured: bool) -> str:
+    shown = finding.files[:_EACH] if pictured else ()
+    figures = "".join(_figure(file) for file in shown)
+    rest = [escape(file) for file in finding.files[len(shown) :]]
+    more = f"<details><summary>{len(rest)} more</summary>{'<br>'.join(rest)}</details>" if rest else ""
+    title = f'<span class="kind {finding.severity}">{finding.kind}</span> in {escape(", ".join(finding.splits))}'
+    return f"<article><p>{title}: {escape(finding.message)}</p>{figures}{more}</article>"
+
+
+def _figure(file: str) -> str:
+    caption = f"<figcaption>{escape('/'.join(Path(file).parts[-3:]))}</figcaption>"
+    try:
+        image = read_image(file)
+    except InputError:
+        return f"<figure>(no picture){caption}</figure>"
+    scale = _THUMB / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    bgr = np.ascontiguousarray(small[..., ::-1])
+    code = base64.b64encode(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()
+    return f'<figure><img alt="" src="data:image/jpeg;base64,{code}">{caption}</figure>'

@@ -1,0 +1,42 @@
+"""A small encoder for fine traces: colours and noise residual at full resolution, and what the whole picture is like.
+
+Ours, not the paper's. Encoders made for objects halve the picture in their first layers and take the traces of
+manipulation with it; from random weights on few pictures they learn next to nothing in minutes. Here two convolutions
+see every pixel before anything is averaged, and a summary of the whole picture is laid beside every place, since a
+trace is not noise in itself but noise unlike the rest.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
+
+from ncl_lightning.residual import noise_residual
+
+
+class TraceEncoder(nn.Module):
+    """Features of stride 4 for pictures whose sides are multiples of 8.
+
+    Args:
+        width: Channels at full resolution; deeper layers have 2 and 4 times as many.
+    """
+
+    output_stride = 8
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(_convolution(6, width), _convolution(width, width), nn.AvgPool2d(4))
+        self.middle = nn.Sequential(_convolution(width, 2 * width), _convolution(2 * width, 2 * width))
+        self.coarse = nn.Sequential(_convolution(2 * width, 4 * width), _convolution(4 * width, 4 * width))
+        self.summary = nn.Linear(4 * width, 4 * width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B,3,H,W) -> (B,11·width,H/4,W/4)."""
+        fine = self.fine(torch.cat([image, noise_residual(image)], 1))  # (B,w,H/4,W/4)
+        middle = self.middle(fine)  # (B,2w,H/4,W/4)
+        coarse = self.coarse(avg_pool2d(middle, 2))  # (B,4w,H/8,W/8)
+        summary = self.summary(coarse.mean((2, 3)))[..., None, None].expand(-1, -1, *fine.shape[-2:])
+        return torch.cat([fine, middle, interpolate(coarse, scale_factor=2.0), summary], 1)
+
+
+def _convolution(channels: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU())

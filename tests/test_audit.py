@@ -1,0 +1,192 @@
+"""The audit finds what was planted, and nothing in clean data."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from conftest import command
+
+from ncl_lightning.audit import audit
+from ncl_lightning.errors import InputError
+from ncl_lightning.synthetic import SyntheticSource
+from ncl_lightning.walk import Walk
+
+CLEAN = {"train": 200, "val": 50, "test": 50}
+
+
+def write(path: Path, image: np.ndarray, quality: int = 92) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
+    cv2.imwrite(str(path), image, options)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 different pictures in three splits, the same kind of file throughout."""
+    root = tmp_path_factory.mktemp("clean")
+    rng = np.random.default_rng(0)
+    scenes = SyntheticSource(sum(CLEAN.values()), size=96, authentic_share=1.0)
+    number = 0
+    for split, count in CLEAN.items():
+        for index in range(count):
+            image = scenes.read(number).image[..., ::-1].copy()
+            if index % 3 == 0:
+                write(root / split / "Au" / f"{split}{index}.jpg", image)
+            else:
+                mask = np.zeros(image.shape[:2], np.uint8)
+                top, left = rng.integers(4, 44, 2)
+                mask[top : top + 45, left : left + 40] = 255
+                image[mask > 0] = 255 - image[mask > 0]
+                write(root / split / "Tp" / f"{split}{index}.jpg", image)
+                write(root / split / "Gt" / f"{split}{index}.png", mask)
+            number += 1
+    return root
+
+
+def run(root: Path, out: Path, **options: Any) -> tuple[int, list[dict[str, Any]]]:
+    splits = {split: [str(root / split)] for split in CLEAN if (root / split).exists()}
+    code = audit(**splits, json=out / "audit.json", size=96, workers=0, **options)
+    return code, json.loads((out / "audit.json").read_text())
+
+
+def test_nothing_is_found_in_clean_data(clean: Path, tmp_path: Path) -> None:
+    assert run(clean, tmp_path) == (0, [])
+
+
+def test_everything_planted_is_found(clean: Path, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(clean, root)
+    images = {split: sorted((root / split / "Tp").iterdir()) for split in CLEAN}
+    real = {split: sorted((root / split / "Au").iterdir()) for split in CLEAN}
+    masks = {split: [root / split / "Gt" / f"{image.stem}.png" for image in images[split]] for split in CLEAN}
+    tp, gt, au = images["train"], masks["train"], real["train"]
+    planted: list[tuple[str, str, tuple[Path, ...]]] = []
+
+    def plant(kind: str, severity: str, *files: Path) -> None:
+        planted.append((kind, severity, files))
+
+    def mask_of(place: int, change: Any) -> None:
+        cv2.imwrite(str(gt[place]), change(cv2.imread(str(gt[place]), 0)))
+
+    for place in (0, 1):
+        gt[place].unlink()
+        plant("missing-mask", "error", tp[place])
+    tp[2].unlink()
+    plant("missing-picture", "error", gt[2])
+    shutil.copy(tp[3], tp[3].with_suffix(".jpeg"))
+    plant("ambiguous-names", "error", tp[3])
+    tp[4].write_bytes(tp[4].read_bytes()[:600])
+    tp[5].write_bytes(b"")
+    tp[6].write_text("not a picture")
+    gt[7].write_bytes(gt[7].read_bytes()[:60])
+    for file in (tp[4], tp[5], tp[6], gt[7]):
+        plant("unreadable", "error", file)
+    for place in (8, 9):
+        mask_of(place, lambda mask: cv2.resize(mask, (80, 60), interpolation=cv2.INTER_NEAREST))
+        plant("size-mismatch", "error", tp[place])
+    for place in (10, 11):
+        mask_of(place, lambda mask: mask * 0)
+        plant("empty-mask", "error", gt[place])
+    mask_of(12, lambda mask: mask // 255 * 100)
+    plant("empty-mask", "error", gt[12])
+    for place in (13, 14):
+        mask_of(place, lambda mask: mask * 0 + 255)
+        plant("full-mask", "warning", gt[place])
+    for place in (15, 16):
+        mask_of(place, lambda mask: 255 - mask)
+        plant("inverted-mask", "warning", gt[place])
+    for place in (17, 18):
+        mask_of(place, lambda mask: cv2.GaussianBlur(mask, (0, 0), 9))
+        plant("non-binary-mask", "error", gt[place])
+    # copies within and across splits
+    shutil.copy(au[0], au[0].with_name("again.jpg"))
+    plant("exact-duplicate", "warning", au[0], au[0].with_name("again.jpg"))
+    shutil.copy(au[1], real["test"][0].with_name("taken.jpg"))
+    plant("exact-duplicate", "error", au[1], real["test"][0].with_name("taken.jpg"))
+    changes = {
+        "recompressed": lambda image: image,
+        "resized": lambda image: cv2.resize(image, (140, 120)),
+        "cropped": lambda image: image[2:-2, 2:-3],
+        "flipped": lambda image: image[:, ::-1],
+    }
+    for place, (name, change) in enumerate(changes.items(), 2):
+        copy = real["val"][0].with_name(f"{name}.jpg")
+        write(copy, change(cv2.imread(str(au[place]))), 70)
+        plant("near-duplicate", "error", au[place], copy)
+    again = tp[20].with_name("tampered_again.jpg")
+    write(again, cv2.imread(str(tp[20])), 60)
+    shutil.copy(gt[20], gt[20].with_name("tampered_again.png"))
+    plant("near-duplicate", "warning", tp[20], again)
+    shutil.copy(tp[21], au[0].with_name("both.jpg"))
+    plant("contradiction", "error", tp[21], au[0].with_name("both.jpg"))
+    write(au[6], np.full((96, 96, 3), 90, np.uint8))
+    plant("blank-picture", "warning", au[6])
+    au[7].write_bytes(cv2.imencode(".png", cv2.imread(str(au[7])))[1].tobytes())
+    plant("misnamed", "note", au[7])
+    # what only tampered pictures have: a JPEG table of their own
+    for image in images["test"]:
+        write(image, cv2.imread(str(image)), 55)
+    plant("shortcut", "warning", *images["test"])
+    code, found = run(root, tmp_path, html=tmp_path / "page.html")
+    assert code == 1
+    assert len(planted) >= 30
+    assert len({kind for kind, _, _ in planted}) >= 12
+    for kind, severity, files in planted:
+        names = {str(file) for file in files}
+        hits = [entry for entry in found if entry["kind"] == kind and names <= set(entry["files"])]
+        assert hits, (kind, files)
+        assert {entry["severity"] for entry in hits} == {severity}, (kind, files)
+    # and next to nothing besides: each planted fault is one finding
+    assert Counter(entry["kind"] for entry in found) == Counter(kind for kind, _, _ in planted)
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/jpeg") > 40
+    assert "http" not in page
+
+
+def test_lists_are_walked_leniently(tmp_path: Path, small_set: Path) -> None:
+    (small_set / "list.json").write_text(
+        json.dumps([["Tp/tp0.png", "Gt/tp0.png"], ["Tp/tp0.png", "Negative"], ["gone.png", "Negative"], ["x"]])
+    )
+    walked = Walk(str(small_set / "list.json"))
+    assert len(walked.pairs) == 1
+    assert [fault.kind for fault in walked.faults] == ["listed-twice", "missing-file", "bad-list"]
+    (small_set / "list.csv").write_bytes("\ufeffimage, mask\r\nTp\\tp1.png,Gt\\tp1.png\r\nAu/au4.png,\r\n".encode())
+    walked = Walk(str(small_set / "list.csv"))
+    assert [(pair.image.name, pair.mask and pair.mask.name) for pair in walked.pairs] == [
+        ("tp1.png", "tp1.png"),
+        ("au4.png", None),
+    ]
+    assert walked.faults == []
+    for text, name in (("{", "a.json"), ("[]", "b.json"), ("a,b\n", "c.csv")):
+        (tmp_path / name).write_text(text)
+        assert [fault.kind for fault in Walk(str(tmp_path / name)).faults] == ["bad-list"]
+    (small_set / "balanced.json").write_text(json.dumps([["ManiDataset", "."], ["JsonDataset", "nowhere.json"]]))
+    walked = Walk(str(small_set / "balanced.json"))
+    assert (len(walked.pairs), [fault.kind for fault in walked.faults]) == (6, ["missing-file"])
+
+
+def test_photographs_and_other_layouts(tmp_path: Path, small_set: Path) -> None:
+    assert len(Walk(f"synthetic:{small_set / 'Au'}:7").pairs) == 2
+    assert Walk("synthetic:7").pairs == []
+    assert [fault.kind for fault in Walk(str(tmp_path)).faults] == ["layout"]
+    assert [fault.kind for fault in Walk(f"coverage:{tmp_path}").faults] == ["layout"]
+    with pytest.raises(InputError, match="nowhere"):
+        Walk("nowhere")
+
+
+def test_the_command(small_set: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_set, tmp_path / "other")
+    tests = json.dumps({"mine": str(tmp_path / "other")})
+    done = command("audit", "--train", small_set, "--test", tests, "--json", tmp_path / "a.json", "--workers=2")
+    assert done.returncode == 1, done.stderr
+    assert "6 errors, 0 warnings, 0 notes" in done.stdout
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert Counter(entry["severity"] for entry in found) == {"error": 6}
+    nothing = command("audit")
+    assert nothing.returncode == 1
+    assert "ncl_lightning: audit: no data named" in nothing.stderr

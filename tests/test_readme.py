@@ -1,0 +1,47 @@
+"""Every command that the README shows does what it says, as it is typed."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY, make_set, succeed
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.S)
+LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+COMMANDS = [line for line in LINES if line.startswith("python -m ncl_lightning ")]
+
+
+@pytest.mark.timeout(600)
+def test_readme_commands(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "val", "test")):
+        make_set(tmp_path / "DATA" / part, 4, 1, seed=number)
+    shutil.copytree(tmp_path / "DATA" / "test" / "Tp", tmp_path / "PICTURES")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (source,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (tmp_path / "mine.py").write_text(source)
+    assert len(COMMANDS) >= 9
+    for line in COMMANDS:
+        words = shlex.split(line)[3:]
+        # small enough for a test; what the line itself says stays
+        small = TINY if words[0] == "fit" and "--help" not in words else []
+        succeed(*words, *small, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert list((tmp_path / "OUT").glob("*_heat.png"))
+    assert (tmp_path / "MADE" / "contact_sheet.png").is_file()
+
+
+def test_every_other_command_is_a_make_target() -> None:
+    others = [line for line in LINES if line not in COMMANDS]
+    assert {"make quickstart", "make test"} <= set(others)
+    for line in others:
+        assert line.startswith("make ")
+        done = subprocess.run(["make", "-n", *line.split()[1:]], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
