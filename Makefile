@@ -17,7 +17,7 @@ quickstart: $(VENV)/installed
 	$(PY) -m ncl_lightning quickstart
 
 test: lint types
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .

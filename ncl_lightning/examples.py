@@ -26,7 +26,7 @@ class Example:
 
 
 def choose(rows: Sequence[Row], count: int) -> dict[str, list[Row]]:
-    """By title the `count` best and worst tampered images by F1, then AUC (none in both), and the worst authentic ones."""
+    """By title, the `count` best and worst tampered images by F1, then AUC, and the worst authentic ones."""
     # many images share an F1 of 0: the AUC says which of them is worse
     judged = [r for r in rows if r["tampered"]]
     judged.sort(key=lambda r: (-_number(r["f1"]), -_number(r["auc"]), _number(r["index"])))

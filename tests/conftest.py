@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+# one thread a test process: several would fight for the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parent.parent
 TINY = [
     "--model.encoder=resnet18",

@@ -15,7 +15,9 @@ from ncl_lightning.errors import InputError
 def batches(folder: Path, epoch: int = 0, **options: object) -> dict[int, torch.Tensor]:
     """Every training image of an epoch by index."""
     data = ManipulationDataModule(
-        train=[str(folder)], val=str(folder), **({"size": 64, "batch_size": 2, "seed": 7, "leakage": "ignore"} | options)
+        train=[str(folder)],
+        val=str(folder),
+        **({"size": 64, "batch_size": 2, "seed": 7, "leakage": "ignore"} | options),
     )
     data.setup("fit")
     loader = data.train_dataloader()
