@@ -1,7 +1,9 @@
 """fit, validate, test and predict: LightningCLI over NCLModule and ManipulationDataModule."""
 
 import difflib
+import logging
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +173,21 @@ def usage_line(message: str, parser_keys: list[str]) -> str:
     return line
 
 
+# what Lightning says of its own working, and of what is meant to be so here
+_QUIET = (
+    "isinstance.treespec, LeafSpec.",
+    "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
+    "The dirpath has changed from",
+    "It is recommended to use `self.log",
+)
+
+
 def main() -> int:
     """Run the command line; the exit code."""
+    for message in _QUIET:
+        warnings.filterwarnings("ignore", message=f".*{message}")
+    # advertisements
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "Tip:" not in line.getMessage())
     torch.set_float32_matmul_precision("high")
     cli = NCLCLI()
     return int(cli.failed)

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ncl_lightning.data import Batch
+from ncl_lightning.datasets import Batch
 from ncl_lightning.metrics import ImageTable
 from ncl_lightning.patches import AUTHENTIC, BRANCHES, CONTOUR, TAMPERED, categorise, sides
 

@@ -1,7 +1,7 @@
-"""Datasets, the sampler and the LightningDataModule."""
+"""The LightningDataModule over data sources."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,12 @@ import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.nn.functional import pad
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
+from ncl_lightning.datasets import Batch, EpochSampler, FixedSampler, ManipulationDataset, PredictionDataset, collate
 from ncl_lightning.errors import InputError
-from ncl_lightning.images import read_image
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
-from ncl_lightning.sources import Picture, Source, SourceSpec, find_images, open_source
+from ncl_lightning.sources import Source, SourceSpec, find_images, open_source
 from ncl_lightning.transforms import (
     Augmentation,
     EvalSizing,
@@ -26,150 +24,8 @@ from ncl_lightning.transforms import (
     sizing_transforms,
 )
 
-Batch = dict[str, Any]
 # made-up pictures of the three parts must differ, whatever the seed
 _STREAMS = {"train": 1, "val": 2, "test": 3}
-
-
-class ManipulationDataset(Dataset[Batch]):
-    """Pictures of several sources, sized to frames.
-
-    Args:
-        sources: What to read; indices run through them in order.
-        transform: Compose over image, mask and valid, seeded anew for each (seed, epoch, index).
-        seed: Run seed of the augmentation.
-        keep_original: Also give each picture's mask and image at its original size.
-        name: Name of the set in results.
-    """
-
-    def __init__(
-        self,
-        sources: list[Source],
-        transform: Any,
-        seed: int = 0,
-        keep_original: bool = False,
-        name: str = "",
-    ) -> None:
-        self.sources = sources
-        self.transform = transform
-        self.seed = seed
-        self.keep_original = keep_original
-        self.name = name
-        self._ends = np.cumsum([len(source) for source in sources])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def __getitem__(self, item: int | tuple[int, int]) -> Batch:
-        """A sample: see `collate` for the keys. `item` is (epoch, index), or an index of epoch 0."""
-        epoch, index = item if isinstance(item, tuple) else (0, item)
-        part = int(np.searchsorted(self._ends, index, side="right"))
-        start = int(self._ends[part - 1]) if part else 0
-        picture = self.sources[part].read(index - start, epoch)
-        return frame(picture, self.transform, (self.seed, epoch, index), self.keep_original)
-
-
-class PredictionDataset(Dataset[Batch]):
-    """Pictures without a truth; a file that can't be read becomes an `error` instead of an exception."""
-
-    def __init__(self, paths: list[Path], transform: Any) -> None:
-        self.paths = paths
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, item: int | tuple[int, int]) -> Batch:
-        index = item[1] if isinstance(item, tuple) else item
-        path = self.paths[index]
-        try:
-            image = read_image(path)
-        except InputError as error:
-            return {"error": error.line}
-        picture = Picture(image, np.zeros(image.shape[:2], bool), True, str(path))
-        return frame(picture, self.transform, (0, 0, index), keep_original=True)
-
-
-def frame(picture: Picture, transform: Any, key: tuple[int, int, int], keep_original: bool) -> Batch:
-    """One picture as a sample; `key` = (seed, epoch, index) decides every draw of the transform."""
-    transform.set_random_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-    height, width = picture.image.shape[:2]
-    out = transform(
-        image=picture.image,
-        mask=picture.mask.astype(np.uint8),
-        valid=np.ones((height, width), np.uint8),
-    )
-    mask = torch.from_numpy(np.ascontiguousarray(out["mask"]))[None].float()
-    valid = torch.from_numpy(np.ascontiguousarray(out["valid"]))[None].bool()
-    rows, columns = valid[0].any(1).sum(), valid[0].any(0).sum()
-    sample = {
-        "image": torch.from_numpy(np.ascontiguousarray(out["image"].transpose(2, 0, 1))),
-        "mask": mask,
-        "valid": valid,
-        "index": torch.tensor(key[2]),
-        "authentic": torch.tensor(picture.authentic),
-        "content": torch.stack([rows, columns]),
-        "original_size": torch.tensor([height, width]),
-        "name": picture.name,
-    }
-    if keep_original:
-        # copies: a source may hand out arrays that can't be written
-        sample["original_mask"] = torch.from_numpy(picture.mask.copy())[None]
-        sample["original_image"] = torch.from_numpy(picture.image.copy())
-    return sample
-
-
-def collate(samples: list[Batch]) -> Batch:
-    """Samples to a batch; frames of different sizes are padded (void) to the largest.
-
-    Keys: `image` (B,3,H,W) uint8 RGB, `mask` (B,1,H,W) float {0,1}, `valid` (B,1,H,W) bool (False: padding),
-    `index` (B,), `authentic` (B,) bool, `content` (B,2) rows and columns of the frame that the picture
-    fills from the top left, `original_size` (B,2), `name` list of str; where kept, the lists `original_mask`
-    of (1,h,w) bool and `original_image` of (h,w,3) uint8; in prediction `errors`, a line for each file
-    that can't be read (a batch of nothing else has no other key).
-    """
-    batch: Batch = {}
-    errors = [sample["error"] for sample in samples if "error" in sample]
-    if errors:
-        batch["errors"] = errors
-        samples = [sample for sample in samples if "error" not in sample]
-        if not samples:
-            return batch
-    height = max(sample["image"].shape[-2] for sample in samples)
-    width = max(sample["image"].shape[-1] for sample in samples)
-    for key, first in samples[0].items():
-        values = [sample[key] for sample in samples]
-        if key in ("image", "mask", "valid"):
-            batch[key] = torch.stack([_pad(value, height, width) for value in values])
-        elif isinstance(first, Tensor) and key not in ("original_mask", "original_image"):
-            batch[key] = torch.stack(values)
-        else:
-            batch[key] = values
-    return batch
-
-
-def _pad(frame: Tensor, height: int, width: int) -> Tensor:
-    if frame.shape[-2:] == (height, width):
-        return frame
-    return pad(frame, (0, width - frame.shape[-1], 0, height - frame.shape[-2]))
-
-
-class EpochSampler(DistributedSampler):  # type: ignore[type-arg]
-    """DistributedSampler, for one process or many, that hands over (epoch, index).
-
-    So a dataset can draw by (seed, epoch, index), alike for any number of workers and ranks, and after a
-    resume. Lightning leaves a DistributedSampler alone and tells it the epoch.
-    """
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
-        return ((self.epoch, index) for index in super().__iter__())
-
-
-class FixedSampler(EpochSampler):
-    """The same, always of epoch 0: evaluation sees the same made-up pictures every time."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Do nothing: evaluation has no epochs."""
 
 
 def _quiet_worker(_: int) -> None:
@@ -197,7 +53,7 @@ class ManipulationDataModule(LightningDataModule):
         augment: `none`, `flips`, `usual` (flips, colour, JPEG, blur), or a list of `{class_path, init_args}`
             of albumentations transforms.
         batch_size: Pictures in a training batch, for each process.
-        eval_batch_size: The same in evaluation; by default batch_size.
+        eval_batch_size: The same in evaluation; by default batch_size. Pictures of `native` size go one by one.
         num_workers: Loader processes; 0 loads in the main process.
         seed: Seed of shuffling, augmentation and synthesis in training; by default that of `seed_everything`.
         leakage: Where a picture to score on was trained or selected on, or is a copy of one that was: `error`:
@@ -343,7 +199,9 @@ class ManipulationDataModule(LightningDataModule):
             shuffle=train,
             seed=self.seed,
         )
-        evaluation_size = self.hparams["eval_batch_size"] or self.hparams["batch_size"]
+        # padded to a common size, a picture's score would depend on those beside it
+        alone = self.hparams["eval_sizing"] == "native"
+        evaluation_size = 1 if alone else self.hparams["eval_batch_size"] or self.hparams["batch_size"]
         workers = self.hparams["num_workers"]
         return DataLoader(
             dataset,

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from ncl_lightning import draw
-from ncl_lightning.data import ManipulationDataset, collate
+from ncl_lightning.datasets import ManipulationDataset, collate
 from ncl_lightning.per_image import Row
 
 SIDE = 300

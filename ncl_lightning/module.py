@@ -10,8 +10,10 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import instantiate_class
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torchmetrics import MeanMetric
 
-from ncl_lightning.data import Batch, ManipulationDataModule
+from ncl_lightning.data import ManipulationDataModule
+from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.metrics import ImageScores, ImageTable
@@ -28,7 +30,8 @@ class NCLModule(LightningModule):
             goes without a decoder (not the paper's).
         decoder: Decoder of segmentation-models-pytorch, by name.
         encoder_weights: Pre-trained weights of the encoder; null: random ones, as the method means it.
-        options: More arguments for segmentation-models-pytorch, such as `{encoder_depth: 4}`; for `traces`, `{width: 16}`.
+        options: More arguments for segmentation-models-pytorch, such as `{encoder_depth: 4}`; for `traces`,
+            `{width: 16}`.
         stride: Side of a patch in pixels.
         branch_channels: Channels of each branch's map.
         embedding_dim: Dimensions of a patch embedding.
@@ -157,9 +160,21 @@ class NCLModule(LightningModule):
         terms = self._terms(output, batch["mask"], batch["valid"], batch["index"], self.global_step)
         size = len(batch["image"])
         for name, value in terms.items():
-            self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+            if name not in self.train_terms:
+                self.train_terms[name] = MeanMetric().to(self.device)
+            self.train_terms[name].update(value.detach().float(), size)
         self.log("train/loss_step", terms["loss"].detach(), prog_bar=True)
         return {"loss": terms["loss"], "output": output}
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the last epoch's terms."""
+        self.train_terms: dict[str, MeanMetric] = {}
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean of each term, over all processes."""
+        # not by log(sync_dist=True): the progress bar, on the first process alone, would reduce it out of turn
+        for name, metric in self.train_terms.items():
+            self.log(f"train/{name}", metric.compute())
 
     def _terms(self, output: Any, mask: Tensor, valid: Tensor, index: Tensor, step: int) -> dict[str, Tensor]:
         try:

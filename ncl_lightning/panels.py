@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from ncl_lightning import draw
-from ncl_lightning.data import Batch
+from ncl_lightning.datasets import Batch
 from ncl_lightning.images import write_image
 from ncl_lightning.patches import categorise, patch_grid
 from ncl_lightning.runs import run_folder

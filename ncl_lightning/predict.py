@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from ncl_lightning import draw
-from ncl_lightning.data import Batch
+from ncl_lightning.datasets import Batch
 from ncl_lightning.images import write_image
 
 

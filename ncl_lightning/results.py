@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ncl_lightning.data import Batch
+from ncl_lightning.datasets import Batch
 from ncl_lightning.examples import examples
 from ncl_lightning.files import write_json
 from ncl_lightning.leakage import leaks

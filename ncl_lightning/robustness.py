@@ -146,9 +146,6 @@ class RobustnessCLI(NCLCLI):
             "precision": str(self.trainer.precision),
             "limit_test_batches": self.trainer.limit_test_batches,
         }
-        if options.data.eval_sizing == "native":
-            # pictures of other sizes in a batch are padding around a picture, and its scores feel it
-            run["batch"] = [options.data.eval_batch_size or options.data.batch_size, self.trainer.world_size]
         name = hashlib.sha256(json.dumps(run, sort_keys=True, default=str).encode()).hexdigest()[:12]
         given = options.trainer.default_root_dir
         folder = Path(given) if given else Path(options.ckpt_path).parent / f"robustness-{name}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ncl_lightning.data import frame
+from ncl_lightning.datasets import frame
 from ncl_lightning.sources import Picture
 from ncl_lightning.transforms import augmentations, pipeline, sizing_transforms
 
