@@ -1,5 +1,6 @@
 """fit, validate, test and predict: LightningCLI over NCLModule and ManipulationDataModule."""
 
+import argparse
 import difflib
 import logging
 import re
@@ -57,7 +58,11 @@ class NCLCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; what a checkpoint stores becomes the default, so that what is said explicitly wins."""
-        super().parse_arguments(parser, args)
+        try:
+            super().parse_arguments(parser, args)
+        except argparse.ArgumentError as error:
+            known = {action.dest for sub in self._subcommand_parsers.values() for action in sub._actions}
+            raise argparse.ArgumentError(None, _suggested(str(error), sorted(known))) from error
         command = self.config.subcommand
         options = self.config[command]
         if options.ckpt_path in ("last", "best"):
@@ -163,14 +168,11 @@ def _stored_defaults(path: str, command: str, parser: LightningArgumentParser) -
     return {key: value for key, value in stored.items() if key in known}
 
 
-def usage_line(message: str, parser_keys: list[str]) -> str:
-    """A parser's complaint on one line, with the nearest key for a mistyped one."""
-    line = " ".join(message.split())
-    found = re.search(r"[Kk]ey \"?'?([\w.]+)\"?'? is not expected|Unrecognized arguments: --?([\w.]+)", line)
-    if found:
-        close = difflib.get_close_matches(found[1] or found[2], parser_keys, n=1)
-        line += f"; did you mean {close[0]}?" if close else ""
-    return line
+def _suggested(message: str, known: list[str]) -> str:
+    """A parser's complaint, with the nearest option to one that does not exist."""
+    found = re.search(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'", message)
+    close = difflib.get_close_matches(found[1] or found[2], known, n=1) if found else []
+    return f"{message}; did you mean {close[0]}?" if close else message
 
 
 # what Lightning says of its own working, and of what is meant to be so here

@@ -229,7 +229,7 @@ def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:
     ("arguments", "code", "says"),
     [
         (["fitt"], 2, "fit"),
-        (["fit", "--model.lrr=1"], 2, "lr"),
+        (["fit", "--model.lrr=1"], 2, "did you mean model.lr?"),
         (["fit", "--model.lr=fast"], 2, "model.lr"),
         (["fit", "--model.contour_role=both"], 2, "contour_role"),
         (["fit", "--config=nowhere.yaml"], 2, "nowhere.yaml"),
