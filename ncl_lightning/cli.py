@@ -66,7 +66,9 @@ class NCLCLI(LightningCLI):
         command = self.config.subcommand
         options = self.config[command]
         if options.ckpt_path in ("last", "best"):
-            root = Path(options.trainer.default_root_dir or "runs")
+            # of a fit this folder holds the runs; of the others it is where they write
+            given = options.trainer.default_root_dir if command in ("fit", "validate") else None
+            root = Path(given or "runs")
             options.ckpt_path = str(find_checkpoint(options.ckpt_path, root))
         path = options.ckpt_path
         if path is None or (not Path(path).suffix and not Path(path).exists() and path in ("hpc", "registry")):
