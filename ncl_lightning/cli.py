@@ -71,7 +71,8 @@ class NCLCLI(LightningCLI):
             root = Path(given or "runs")
             options.ckpt_path = str(find_checkpoint(options.ckpt_path, root))
         path = options.ckpt_path
-        if path is None or (not Path(path).suffix and not Path(path).exists() and path in ("hpc", "registry")):
+        # Lightning finds those two itself
+        if path in (None, "hpc", "registry"):
             return
         defaults = _stored_defaults(path, command, self._subcommand_parsers[command])
         self._subcommand_parsers[command].set_defaults(defaults)

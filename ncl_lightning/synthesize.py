@@ -1,6 +1,5 @@
 """`synthesize SOURCE OUT --count N`: made-up manipulations as a folder that is a data source itself."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from rich.progress import track
 
 from ncl_lightning import draw
 from ncl_lightning.errors import InputError
+from ncl_lightning.files import write_json
 from ncl_lightning.images import write_image
 from ncl_lightning.sources import Picture, open_source
 
@@ -42,7 +42,7 @@ def synthesize(source: str, out: Path, count: int = 100, size: int = 256, seed: 
             sheet.append(_cell(picture))
     write_image(out / "contact_sheet.png", draw.grid(sheet, columns=4))
     made = {"source": source, "count": count, "size": size, "seed": seed}
-    (out / "synthesis.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "synthesis.json", made)
     print(f"{count} pictures in {out}; look at {out / 'contact_sheet.png'}")
 
 
