@@ -85,7 +85,7 @@ class NCLCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Say what is missing before anything is made."""
         options = self.config[self.subcommand]
-        if self.subcommand in ("validate", "test", "predict") and not options.ckpt_path:
+        if self.subcommand != "fit" and not options.ckpt_path:
             raise InputError(f"{self.subcommand} needs a checkpoint: give --ckpt_path FILE, or --ckpt_path best")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -20,7 +20,6 @@ from rich.table import Table
 from ncl_lightning.cli import NCLCLI
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.distortions import CLEAN, DistortedSource, ladders
-from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
 from ncl_lightning.ledger import Ledger
 from ncl_lightning.module import NCLModule, load_checkpoint
@@ -130,9 +129,8 @@ class RobustnessCLI(NCLCLI):
 
     def before_instantiate_classes(self) -> None:
         """Say what is missing before anything is made."""
+        super().before_instantiate_classes()
         options = self.config[self.subcommand]
-        if not options.ckpt_path:
-            raise InputError("robustness needs a checkpoint: give --ckpt_path FILE, or --ckpt_path best")
         ladders(options.preset, options.levels)
 
     def before_robustness(self) -> None:
