@@ -26,6 +26,10 @@ COMMANDS = {
         "write made-up manipulations as a data set, with a contact sheet",
         "ncl_lightning.synthesize",
     ),
+    "experiment": (
+        "run a sweep file here: what is not done yet, then a table and a figure",
+        "ncl_lightning.experiment",
+    ),
     "quickstart": ("train, test and predict on made-up data in a few minutes", "ncl_lightning.quickstart"),
 }
 

@@ -107,7 +107,13 @@ def pair(arms: Sequence[Arm]) -> dict[str, list[Key]]:
     return paired
 
 
-def compare(arms: Sequence[Arm], draws: int = 10000, seed: int = 0, level: float = 0.95) -> list[dict[str, Any]]:
+def compare(
+    arms: Sequence[Arm],
+    draws: int = 10000,
+    seed: int = 0,
+    level: float = 0.95,
+    scores: Sequence[str] = SCORES,
+) -> list[dict[str, Any]]:
     """Every pair of arms on every set and score that both have.
 
     Returns:
@@ -117,7 +123,7 @@ def compare(arms: Sequence[Arm], draws: int = 10000, seed: int = 0, level: float
     """
     out = []
     for name, keys in pair(arms).items():
-        for score, (a, b) in itertools.product(SCORES, itertools.combinations(arms, 2)):
+        for score, (a, b) in itertools.product(scores, itertools.combinations(arms, 2)):
             x, y = a.values(keys, score), b.values(keys, score)
             both = ~np.isnan(x - y)
             if not both.any():

@@ -130,6 +130,28 @@ def f1_by_size(share: Sequence[float], f1: Sequence[float]) -> str:
         return _svg(figure)
 
 
+def learning_curves(path: Path, arms: Mapping[str, Sequence[Curve]]) -> None:
+    """Validation AUC over the steps of training: each arm's mean over its seeds, thin lines for the seeds.
+
+    Args:
+        path: A PNG or SVG to write.
+        arms: For each arm the curves of its runs, with `step` and `auc` (E,); they may end at different steps.
+    """
+    with rc_context(_STYLE):
+        figure, axes = _axes("training step", "validation AUC (mean over tampered images)")
+        figure.set_size_inches(6.4, 3.8)
+        for i, (name, curves) in enumerate(arms.items()):
+            colour, line = COLOURS[i % len(COLOURS)], "-" if i < len(COLOURS) else "--"
+            for curve in curves:
+                axes.plot(curve["step"], curve["auc"], line, color=colour, linewidth=0.6, alpha=0.5)
+            shared = sorted(set.intersection(*(set(curve["step"]) for curve in curves))) if curves else []
+            mean = [np.mean([dict(zip(c["step"], c["auc"], strict=True))[step] for c in curves]) for step in shared]
+            axes.plot(shared, mean, line, color=colour, linewidth=1.8, label=f"{name} ({len(curves)})")
+        axes.axhline(0.5, color="#999", linewidth=1, linestyle=":")
+        axes.legend(loc="best", fontsize=8, title="arm (seeds)", title_fontsize=8)
+        figure.savefig(path, dpi=150)
+
+
 def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Sequence[str] = ("f1", "auc")) -> None:
     """A panel for each score and distortion, a line with its 95 % band for each set; from clean to severe.
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jsonargparse import auto_cli
@@ -11,26 +12,72 @@ from ncl_lightning import draw
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
 from ncl_lightning.images import write_image
-from ncl_lightning.sources import Picture, open_source
+from ncl_lightning.sources import Picture, Source, open_source
+from ncl_lightning.synthetic import SyntheticSource
 
 _SHEET = 24
+# of the photographs, by part; each part has its own
+_PARTS = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
-def synthesize(source: str, out: Path, count: int = 100, size: int = 256, seed: int = 0) -> None:
+def synthesize(
+    source: str,
+    out: Path,
+    count: int = 100,
+    val: int = 0,
+    test: int = 0,
+    size: int = 256,
+    seed: int = 0,
+    hard: float | None = None,
+) -> None:
     """Write made-up manipulations as a data set, with a contact sheet.
 
     Args:
         source: A data source: `synthetic:N`, `synthetic:FOLDER` of photographs, or any other.
-        out: Folder to write Tp/, Gt/, Au/ and contact_sheet.png into; it must not exist, or be empty.
+        out: Folder to write Tp/, Gt/, Au/ and contact_sheet.png into; it must not exist, or be empty. With val or
+            test, its folders train/, val/ and test/ instead.
         count: Samples to write.
+        val: Samples of a validation set besides; the parts share no photograph (70, 10 and 20 % of them).
+        test: Samples of a test set besides.
         size: Side of made-up photographs, in pixels.
         seed: Seed of the draws.
+        hard: Share of samples as hard as reality, for `synthetic:` sources; the others' traces are plain enough to
+            learn from quickly. By default 0.15 where the photographs are made up and 0.4 where they are real.
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; give a new one")
     samples = open_source(source, size=size, seed=seed)
+    made: dict[str, Any] = {"source": source, "size": size, "seed": seed, "hard": hard}
+    if hard is not None or val or test:
+        if not isinstance(samples, SyntheticSource):
+            raise InputError(f"{source}: hard, val and test are for synthetic:N and synthetic:FOLDER")
+        counts = {"train": count, "val": val, "test": test} if val or test else {"": count}
+        for part, each in counts.items():
+            if each:
+                _write(_part(samples, part, each, size, seed, hard), out / part, each, made)
+    else:
+        _write(samples, out, count, made)
+
+
+def _part(whole: SyntheticSource, part: str, count: int, size: int, seed: int, hard: float | None) -> SyntheticSource:
+    """The samples of a part, from photographs that no other part has."""
+    photos = sorted(whole.photos)
+    if part:
+        np.random.default_rng(seed).shuffle(photos)  # type: ignore[arg-type]
+        ends = np.round(np.cumsum([0, *_PARTS.values()]) * len(photos)).astype(int)
+        at = list(_PARTS).index(part)
+        chosen = photos[ends[at] : ends[at + 1]]
+        if photos and not chosen:
+            raise InputError(f"{len(photos)} photographs are too few for parts without a common one; give 10 or more")
+        photos = chosen
+        seed = int(np.random.SeedSequence([seed, at]).generate_state(1)[0])
+    return SyntheticSource(count, sorted(photos), size=size, seed=seed, hard=hard)
+
+
+def _write(samples: Source, out: Path, count: int, made: dict[str, Any]) -> None:
+    """Write `count` samples, their contact sheet and what they were made of."""
     sheet: list[draw.Image] = []
-    for number in track(range(count), description="synthesizing"):
+    for number in track(range(count), description=f"synthesizing {out.name}"):
         # after the last picture of a source the next epoch begins: other draws over the same photographs
         epoch, index = divmod(number, len(samples))
         picture = samples.read(index, epoch)
@@ -41,8 +88,7 @@ def synthesize(source: str, out: Path, count: int = 100, size: int = 256, seed: 
         if len(sheet) < _SHEET:
             sheet.append(_cell(picture))
     write_image(out / "contact_sheet.png", draw.grid(sheet, columns=4))
-    made = {"source": source, "count": count, "size": size, "seed": seed}
-    write_json(out / "synthesis.json", made)
+    write_json(out / "synthesis.json", {**made, "count": count})
     print(f"{count} pictures in {out}; look at {out / 'contact_sheet.png'}")
 
 

@@ -2,15 +2,18 @@
 
 Ours, not the paper's. Encoders made for objects halve the picture in their first layers and take the traces of
 manipulation with it; from random weights on few pictures they learn next to nothing in minutes. Here two convolutions
-see every pixel before anything is averaged, and a summary of the whole picture is laid beside every place, since a
-trace is not noise in itself but noise unlike the rest.
+see every pixel before anything is averaged, how much each kind of fine detail there is at a place is measured against
+the rest of the picture, and a summary of the whole picture is laid beside every place: a trace is not noise in itself
+but noise unlike the rest.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, instance_norm, interpolate
 
 from ncl_lightning.residual import noise_residual
+
+_FILTERS = 12
 
 
 class TraceEncoder(nn.Module):
@@ -25,17 +28,32 @@ class TraceEncoder(nn.Module):
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.fine = nn.Sequential(_convolution(6, width), _convolution(width, width), nn.AvgPool2d(4))
-        self.middle = nn.Sequential(_convolution(width, 2 * width), _convolution(2 * width, 2 * width))
+        self.filters = nn.Conv2d(6, _FILTERS, 5, padding=2, bias=False)
+        self.middle = nn.Sequential(_convolution(width + _FILTERS + 3, 2 * width), _convolution(2 * width, 2 * width))
         self.coarse = nn.Sequential(_convolution(2 * width, 4 * width), _convolution(4 * width, 4 * width))
         self.summary = nn.Linear(4 * width, 4 * width)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B,3,H,W) -> (B,11·width,H/4,W/4)."""
-        fine = self.fine(torch.cat([image, noise_residual(image)], 1))  # (B,w,H/4,W/4)
+        """(B,3,H,W) -> (B,11·width+15,H/4,W/4)."""
+        seen = torch.cat([image, noise_residual(image)], 1)
+        fine = self.fine(seen)  # (B,w,H/4,W/4)
+        fine = torch.cat([fine, self._unlike_the_rest(image, seen).to(fine.dtype)], 1)  # (B,w+15,H/4,W/4)
         middle = self.middle(fine)  # (B,2w,H/4,W/4)
         coarse = self.coarse(avg_pool2d(middle, 2))  # (B,4w,H/8,W/8)
         summary = self.summary(coarse.mean((2, 3)))[..., None, None].expand(-1, -1, *fine.shape[-2:])
         return torch.cat([fine, middle, interpolate(coarse, scale_factor=2.0), summary], 1)
+
+    def _unlike_the_rest(self, image: Tensor, seen: Tensor) -> Tensor:
+        """How strongly each filter answers, and the colours, over 4×4 pixels against the picture: (B,15,H/4,W/4).
+
+        A logarithm, since noise and blur scale what a filter answers; each map has mean 0 and variance 1 over the
+        picture.
+        """
+        with torch.autocast(image.device.type, enabled=False):  # a half's squares overflow
+            strength = avg_pool2d(self.filters(seen.float()).square(), 4)
+            maps = torch.cat([torch.log(strength + 1e-3), avg_pool2d(image.float(), 4)], 1)
+            # the bound keeps a picture of one colour from blowing up
+            return instance_norm(maps, eps=1e-2)
 
 
 def _convolution(channels: int, out: int) -> nn.Sequential:

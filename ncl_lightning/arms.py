@@ -1,0 +1,89 @@
+"""Arms of an experiment against each other: one table and one figure over seeds.
+
+A score of an arm is the mean over its seeds, with their least and greatest. Arms are compared image by image, by a
+paired bootstrap of the scores averaged over seeds (`pairing`).
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ncl_lightning.files import write_json, write_text
+from ncl_lightning.pairing import Arm, compare, load
+from ncl_lightning.plots import learning_curves
+
+SCORES = {
+    "auc": "AUC",
+    "ap": "AP",
+    "f1_val": "F1 at the threshold of validation",
+    "f1": "F1 at 0.5",
+}
+_SHORT = {"auc": "AUC", "ap": "AP", "f1_val": "F1 (val. threshold)", "f1": "F1 at 0.5"}
+
+
+def summarise(out: Path, runs: Sequence[tuple[str, Path]]) -> str:
+    """Write table.md, comparisons.json and figure.png of finished runs, and return the table.
+
+    Args:
+        out: Folder to write into.
+        runs: Arm and folder of each; a folder holds test/per_image.csv and version_*/metrics.csv.
+    """
+    folders: dict[str, list[Path]] = defaultdict(list)
+    for arm, folder in runs:
+        folders[arm].append(folder)
+    arms = [Arm(name, [load(folder / "test") for folder in group]) for name, group in folders.items()]
+    found = compare(arms, scores=tuple(SCORES)) if len(arms) > 1 else []
+    text = f"{_table(arms)}\n{_differences(found)}"
+    write_text(out / "table.md", text)
+    write_json(out / "comparisons.json", found)
+    curves = {
+        name: [curve for folder in group for curve in [_curve(folder)] if curve["step"]]
+        for name, group in folders.items()
+    }
+    learning_curves(out / "figure.png", curves)
+    return text
+
+
+def _table(arms: Sequence[Arm]) -> str:
+    """Rows of Markdown: the arms on each set, and calling everything tampered."""
+    lines = [f"| set | arm | seeds | {' | '.join(SCORES.values())} |", f"|{' --- |' * (3 + len(SCORES))}"]
+    for name in dict.fromkeys(key[0] for key in arms[0].runs[0]):
+        keys = [key for key in arms[0].runs[0] if key[0] == name]
+        for arm in arms:
+            cells = (_spread(np.nanmean(arm.of_runs(keys, score), 1)) for score in SCORES)
+            lines.append(f"| {name} | {arm.name} | {len(arm.runs)} | {' | '.join(cells)} |")
+        everything = np.nanmean(arms[0].of_runs(keys, "f1_all_tampered")[0])
+        lines.append(f"| {name} | *everything tampered* | | .500 | | {everything:.3f} | {everything:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: np.ndarray) -> str:
+    """The mean over seeds, and their least and greatest."""
+    mean = f"{values.mean():.3f}"
+    return mean if len(values) < 2 else f"{mean} ({values.min():.3f}–{values.max():.3f})"
+
+
+def _differences(found: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        "| set | score | difference | mean | 95 % interval over images | holds |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {one['set']} | {_SHORT[one['score']]} | {one['b']} − {one['a']} | {one['difference']:+.3f} "
+        f"| {one['low']:+.3f} … {one['high']:+.3f} | {'yes' if one['holds'] else 'no'} |"
+        for one in found
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _curve(folder: Path) -> dict[str, list[float]]:
+    """`step` and the validation `auc` of a run, from its metrics.csv."""
+    steps: dict[int, float] = {}
+    for file in sorted(folder.glob("version_*/metrics.csv")):
+        with file.open(newline="", encoding="utf-8") as stream:
+            steps |= {int(row["step"]): float(row["val/auc"]) for row in csv.DictReader(stream) if row.get("val/auc")}
+    return {"step": [float(step) for step in sorted(steps)], "auc": [steps[step] for step in sorted(steps)]}

@@ -1,0 +1,68 @@
+"""`experiment FILE`: every run of a sweep file on this machine, then one table and one figure.
+
+Runs that are done are skipped and killed ones go on where they stopped, so the same command may be given again at any
+time. A run is done once its `test` has written results.json.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from ncl_lightning.arms import summarise
+from ncl_lightning.errors import InputError
+from ncl_lightning.sweeps import Run, expand
+
+
+def experiment(file: Path, out: Path | None = None, only_table: bool = False) -> None:
+    """Run a sweep file's grid here, skipping what is done, and write one table and one figure.
+
+    Args:
+        file: A W&B sweep file of method `grid`, as in configs/experiments.
+        out: Folder of the runs, table.md and figure.png; by default runs/experiments/NAME.
+        only_table: Start no run; table and figure of what is done.
+    """
+    runs = expand(file)
+    out = out or Path("runs", "experiments", file.stem)
+    failed = []
+    for number, run in enumerate(runs, 1):
+        folder = out / run.name
+        if only_table or (folder / "test" / "results.json").is_file():
+            continue
+        print(f"[{number} of {len(runs)}] {run.name}", flush=True)
+        if not _finish(run, folder):
+            failed.append(run.name)
+            print(f"{run.name} failed; its output is in {folder / 'log.txt'}", file=sys.stderr, flush=True)
+    done = [run for run in runs if (out / run.name / "test" / "results.json").is_file()]
+    if done:
+        print(summarise(out, [(run.arm, out / run.name) for run in done]))
+    if failed:
+        raise InputError(f"{len(failed)} of {len(runs)} runs failed ({', '.join(failed)}); give the command again")
+
+
+def _finish(run: Run, folder: Path) -> bool:
+    """Train, or go on training, and test the best checkpoint. Whether both succeeded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fit = [*run.fit, f"--trainer.default_root_dir={folder}"]
+    last = sorted(folder.glob("version_*/checkpoints/last.ckpt"))
+    if last:
+        fit.append(f"--ckpt_path={last[-1]}")
+    if not _logged(fit, folder):
+        return False
+    best = sorted(folder.glob("version_*/checkpoints/best.ckpt"))
+    return bool(best) and _logged([*run.test(best[-1]), f"--trainer.default_root_dir={folder / 'test'}"], folder)
+
+
+def _logged(command: list[str], folder: Path) -> bool:
+    """Run a command, its output into log.txt."""
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(f"$ {' '.join(command)}\n")
+        log.flush()
+        return subprocess.run(command, stdout=log, stderr=log).returncode == 0
+
+
+def main() -> int:
+    """Run the command line."""
+    auto_cli(experiment, args=sys.argv[2:], exit_on_error=False, as_positional=True)
+    return 0

@@ -1,0 +1,106 @@
+"""W&B sweep files expanded on this machine: the runs of a grid, and the command of each."""
+
+import itertools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ncl_lightning.errors import InputError
+
+SEED = "seed_everything"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a grid.
+
+    Attributes:
+        arm: What tells it from the others but for the seed, such as `switch` or `lr=0.001`.
+        seed: Its seed; None where the file sweeps none.
+        fit: The command, from the interpreter on.
+    """
+
+    arm: str
+    seed: int | None
+    fit: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """A folder's name."""
+        safe = "".join(c if c.isalnum() or c in "-_=.," else "_" for c in self.arm)
+        return safe if self.seed is None else f"{safe}-seed{self.seed}"
+
+    def test(self, checkpoint: Path) -> tuple[str, ...]:
+        """The same command with `test` for `fit`, on a checkpoint."""
+        at = self.fit.index("fit")
+        return (*self.fit[:at], "test", *self.fit[at + 1 :], f"--ckpt_path={checkpoint}")
+
+
+def expand(file: Path) -> list[Run]:
+    """The runs of a sweep file, in the order of its parameters, the last one fastest.
+
+    Only what a grid needs is read: `command`, and `parameters` with `value` or `values`. W&B's agent, given the same
+    file, starts the same commands.
+
+    Raises:
+        InputError: The file is missing, or it is no grid with a `fit` command.
+    """
+    sweep = _read(file)
+    if sweep.get("method") != "grid":
+        raise InputError(f"{file}: method is {sweep.get('method')}, only a grid can be run here; use a W&B agent")
+    parameters = sweep.get("parameters") or {}
+    choices: dict[str, list[Any]] = {}
+    for name, given in parameters.items():
+        if not isinstance(given, dict) or not given.keys() & {"value", "values"}:
+            raise InputError(f"{file}: parameters.{name} needs `value` or `values`")
+        choices[name] = list(given["values"]) if "values" in given else [given["value"]]
+    command = [str(part) for part in sweep.get("command") or ()]
+    if "fit" not in command or "${args}" not in command:
+        raise InputError(f"{file}: its command must hold `fit` and `${{args}}`")
+    varied = [name for name, values in choices.items() if len(values) > 1 and name != SEED]
+    runs = []
+    for values in itertools.product(*choices.values()):
+        chosen = dict(zip(choices, values, strict=True))
+        arm = ",".join(_label(name, chosen[name]) for name in varied) or file.stem
+        runs.append(Run(arm, chosen.get(SEED), _filled(command, chosen)))
+    return runs
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        sweep = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file; give a sweep file, as in configs/experiments") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: no YAML ({error})") from error
+    if not isinstance(sweep, dict):
+        raise InputError(f"{file}: no sweep file; see configs/experiments")
+    return sweep
+
+
+def _label(name: str, value: Any) -> str:
+    """A file by its stem, anything else as key=value."""
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        return Path(value).stem
+    return f"{name.rpartition('.')[2]}={value}"
+
+
+def _filled(command: list[str], chosen: dict[str, Any]) -> tuple[str, ...]:
+    """The command with `${interpreter}` and `${args}` filled in as W&B's agent does."""
+    arguments = [f"--{name}={_text(value)}" for name, value in chosen.items()]
+    out: list[str] = []
+    for part in command:
+        if part == "${env}":
+            continue
+        out += arguments if part == "${args}" else [sys.executable if part == "${interpreter}" else part]
+    return tuple(out)
+
+
+def _text(value: Any) -> str:
+    """A value as an argument: the command line reads it as YAML."""
+    if isinstance(value, str):
+        return value
+    return str(yaml.safe_dump(value, default_flow_style=True)).removesuffix("\n...\n").strip()
