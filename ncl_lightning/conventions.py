@@ -28,7 +28,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import pad
 
 from ncl_lightning.imagelevel import image_counts, image_scores
 
@@ -46,11 +46,17 @@ def prepare(name: str | None, probability: Tensor, mask: Tensor, valid: Tensor) 
 
 def away_from(pixels: Tensor, size: int) -> Tensor:
     """(B,1,H,W) bool: no pixel of the given ones in the size×size neighbourhood; outside of the picture lie none."""
-    spread = pixels.float()
-    # a square's maximum is that of its rows' maxima: 2·size instead of size² comparisons
-    for kernel in ((1, size), (size, 1)):
-        spread = max_pool2d(spread, kernel, stride=1, padding=(kernel[0] // 2, kernel[1] // 2))
-    return spread == 0
+    near = pixels
+    for side in (-1, -2):
+        # a window of any width from few shifts: each at most doubles it
+        near = pad(near, (0, 0) * (-1 - side) + (size // 2, size // 2))
+        width = 1
+        while width < size:
+            step = min(width, size - width)
+            left = near.shape[side] - step
+            near = near.narrow(side, 0, left) | near.narrow(side, step, left)
+            width += step
+    return ~near
 
 
 def summarise(name: str, columns: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ncl_lightning.scores import pairs_in_order, rank, ratio
+from ncl_lightning.scores import auc, ratio
 
 
 def image_scores(score: Tensor, tampered: Tensor, threshold: float = 0.5) -> dict[str, Tensor]:
@@ -45,8 +45,7 @@ def image_auc(score: Tensor, tampered: Tensor) -> Tensor:
     if not len(score):
         return torch.tensor(torch.nan, dtype=torch.float64)
     row, labels = score.reshape(1, 1, 1, -1), tampered.reshape(1, 1, 1, -1)
-    ranked = rank(row, labels, torch.ones_like(labels))
-    return ratio(pairs_in_order(ranked), 2 * ranked.positives * ranked.negatives)[0]
+    return auc(row, labels, torch.ones_like(labels))[0]
 
 
 def harmonic_mean(a: Tensor, b: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Scores of a set of images, exact on any number of processes, in a few numbers an image: no pixel is kept."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,12 +10,15 @@ from ncl_lightning.conventions import CONVENTIONS, prepare, summarise
 from ncl_lightning.imagelevel import harmonic_mean, image_scores
 from ncl_lightning.intervals import bootstrap_interval
 from ncl_lightning.scores import (
+    ap_score,
     best_cut,
     counts_above,
     f1_score,
+    highest,
     iou_score,
     pairs_in_order,
     pixel_scores,
+    precisions,
     rank,
     ratio,
 )
@@ -27,10 +31,10 @@ GRID = torch.arange(101, dtype=torch.float32) / 100
 
 COUNTS = (
     "tp", "fp", "positives", "negatives", "pairs", "best_tp", "best_fp", "inverse_tp", "inverse_fp",
-     "tampered_pixels", "valid_pixels", "unsound",
+    "tampered_pixels", "valid_pixels", "precisions", "unsound",
 )  # fmt: skip
 
-MEANS = ("f1", "iou", "auc", "precision", "recall", "accuracy", "f1_permuted", "f1_best", "f1_all_tampered")
+MEANS = ("f1", "iou", "auc", "ap", "precision", "recall", "accuracy", "f1_permuted", "f1_best", "f1_all_tampered")
 
 
 class ImageScores(ImageRows):
@@ -41,7 +45,7 @@ class ImageScores(ImageRows):
     images count apart, by the false-positive rate. What is undefined is NaN and left out of its mean: AUC on an image
     tampered all over, everything on one without a valid pixel. `ncl_lightning.scores` defines each score.
 
-    The state is 12 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB for an image of any size.
+    The state is 13 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB for an image of any size.
     Sums are exact (`math.fsum`), so the numbers are the same to the bit on 1, 2 or 3 processes.
 
     Args:
@@ -63,6 +67,7 @@ class ImageScores(ImageRows):
             raise ValueError(f"preset is {preset!r}, must be one of {', '.join(CONVENTIONS)}")
         self.threshold = threshold
         self.preset = preset
+        self._thresholds = torch.cat([GRID, torch.tensor([threshold])])
         self._add_table("counts", (len(COUNTS),), torch.int64)
         self._add_table("curves", (2, len(GRID)), torch.int32)
         self._add_table("floats", (2,), torch.float32)
@@ -91,44 +96,45 @@ class ImageScores(ImageRows):
         if len(index) != len(probability):
             raise ValueError(f"{len(index)} indices for {len(probability)} images")
         rows = self._place(index)
-        # one image at a time stays in a CPU's cache; an accelerator wants them all at once
-        step = 1 if probability.device.type == "cpu" else max(1, len(probability))
-        for i in range(0, len(probability), step):
-            part = slice(i, i + step)
-            own = None if score is None else score[part]
-            self._write(rows[part], probability[part], mask[part].bool(), valid[part].bool(), own)
+        own = [None] * len(index) if score is None else score.tolist()
+        parts = [
+            self._measure(probability[i : i + 1], mask[i : i + 1].bool(), valid[i : i + 1].bool(), own[i])
+            for i in range(len(index))
+        ]
+        for table, column in zip((self.counts, self.curves, self.floats), zip(*parts, strict=True), strict=True):
+            table[rows] = torch.stack(column).to(table)
 
-    def _write(self, rows: Tensor, probability: Tensor, mask: Tensor, valid: Tensor, score: Tensor | None) -> None:
-        """Measure images and fill their rows (B,)."""
+    def _measure(
+        self, probability: Tensor, mask: Tensor, valid: Tensor, score: float | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows of one image (1,1,H,W): counts, curves and floats."""
         probability, judged = prepare(self.preset, probability, mask, valid)
         ranked = rank(probability, mask, judged)
-        # every valid pixel; a convention may judge fewer
-        whole = ranked if judged is valid else rank(probability, mask, valid)
-        unsound = ~whole.sound
-        if score is None:
-            score = whole.highest
-        else:
-            unsound = unsound | ~((score >= 0) & (score <= 1)).to(unsound.device)
-        tp, fp = counts_above(ranked, torch.cat([GRID, torch.tensor([self.threshold])]))
-        best_tp, best_fp, best_at = best_cut(ranked)
-        pairs = pairs_in_order(ranked)
-        # only TruFor asks for these, and they cost
-        none = torch.zeros_like(pairs)
-        inverse_tp, inverse_fp, _ = best_cut(ranked, inverted=True) if self.preset == "trufor" else (none, none, none)
-
-        columns = [tp[:, -1], fp[:, -1], ranked.positives, ranked.negatives, pairs, best_tp, best_fp]
-        columns += [inverse_tp, inverse_fp, whole.positives, whole.positives + whole.negatives, unsound.long()]
-        self.counts[rows] = torch.stack(columns, 1).to(self.counts)
-        self.curves[rows] = torch.stack([tp[:, :-1], fp[:, :-1]], 1).to(self.curves)
-        self.floats[rows] = torch.stack([score.to(best_at), best_at], 1).to(self.floats)
+        positives, negatives = ranked.positives, ranked.negatives
+        # a convention may judge fewer than the valid pixels
+        whole = (positives, positives + negatives) if judged is valid else (int((mask & valid).sum()), int(valid.sum()))
+        top = highest(probability, valid)
+        score = top if score is None else score
+        unsound = math.isnan(top) or not 0 <= score <= 1
+        tp, fp = counts_above(ranked, self._thresholds)
+        *best, best_at = best_cut(ranked)
+        # only TruFor asks for these
+        inverse = best_cut(ranked, inverted=True)[:2] if self.preset == "trufor" else (0, 0)
+        counts = [int(tp[-1]), int(fp[-1]), positives, negatives, pairs_in_order(ranked), *best, *inverse, *whole]
+        return (
+            torch.tensor([*counts, precisions(ranked), unsound]),
+            torch.stack([tp[:-1], fp[:-1]]),
+            torch.tensor([score, best_at]),
+        )
 
     def compute(self) -> dict[str, Tensor]:
         """The scores of the set, scalars on the CPU.
 
         Returns:
             `images`, `tampered_images`, `authentic_images`, `empty_images` (no valid pixel): int64.
-            Means over the tampered images, float64 in [0,1], higher is better: `f1`, `iou`, `auc`, `precision`,
-            `recall`, `accuracy`, `f1_permuted`, `f1_best` (each image at its own best threshold), `f1_all_tampered`.
+            Means over the tampered images, float64 in [0,1], higher is better: `f1`, `iou`, `auc`, `ap` (average
+            precision), `precision`, `recall`, `accuracy`, `f1_permuted`, `f1_best` (each image at its own best
+            threshold), `f1_all_tampered`.
             `f1_best_set` and `threshold_best_set`: the one threshold of `GRID` that suits the set best.
             `fpr_authentic`: the mean share of an authentic image's pixels called tampered; lower is better.
             `image_…`: see `image_scores`; `image_com_f1`: the harmonic mean of `f1` and `image_harmonic` (MVSS-Net).
@@ -205,9 +211,10 @@ class ImageScores(ImageRows):
             "score": score.double().where(~empty, torch.nan),
             **scores,
             "auc": ratio(counts["pairs"], 2 * positives * negatives),
+            "ap": ap_score(counts["precisions"], positives),
             "f1_best": f1_score(counts["best_tp"], counts["best_fp"], positives),
             "threshold_best": best_at.double().where(positives > 0, torch.nan),
-            **{name: value for name, value in counts.items() if name != "unsound"},
+            **{name: value for name, value in counts.items() if name not in ("unsound", "precisions")},
         }
 
     def _curve(self) -> dict[str, Tensor]:

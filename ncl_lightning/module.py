@@ -289,7 +289,7 @@ class NCLModule(LightningModule):
                     group["lr"] = ratio * group["lr"]
 
 
-_AT_ORIGINAL = ("f1", "iou", "auc")
+_AT_ORIGINAL = ("f1", "iou", "auc", "ap")
 
 
 def to_original(maps: Tensor, batch: Batch) -> list[Tensor]:

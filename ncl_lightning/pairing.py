@@ -17,7 +17,9 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.intervals import paired_difference
 from ncl_lightning.per_image import Row, read_rows
 
-SCORES = ("f1", "iou", "auc", "f1_original", "iou_original", "auc_original", "fpr_authentic")
+SCORES = (
+    "f1", "iou", "auc", "ap", "f1_original", "iou_original", "auc_original", "ap_original", "fpr_authentic",
+)  # fmt: skip
 LOWER_IS_BETTER = ("fpr_authentic",)
 # same picture, same truth: what must agree between results
 _TRUTH = ("height", "width", "positives_original", "negatives_original")
@@ -46,8 +48,8 @@ def _value(row: Row, score: str) -> float:
     if score == "fpr_authentic":
         value = row["fpr"] if row["authentic"] else None
     else:
-        # like the means of results.json, over images that are tampered at the size scored at
-        value = row[score] if row["tampered_original" if score.endswith("_original") else "tampered"] else None
+        # like the means of results.json, over images that are tampered at the size scored at; an older file may lack it
+        value = row.get(score) if row["tampered_original" if score.endswith("_original") else "tampered"] else None
     return float("nan") if value is None else float(value)
 
 

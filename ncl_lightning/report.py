@@ -20,6 +20,7 @@ LABELS = {
     "f1": "F1",
     "iou": "IoU",
     "auc": "AUC",
+    "ap": "average precision",
     "precision": "precision",
     "recall": "recall",
     "accuracy": "accuracy",
@@ -86,7 +87,7 @@ def write_report(path: Path, sets: Sequence[SetReport], run: Mapping[str, Any], 
 
 
 def _overview(sets: Sequence[SetReport]) -> str:
-    keys = ("f1", "iou", "auc", "f1_original", "iou_original", "auc_original")
+    keys = [name + end for end in ("", "_original") for name in ("f1", "iou", "auc", "ap")]
     head = "<th>set<th>images" + "".join(f"<th>{_label(key)}" for key in keys)
     lines = [
         f'<tr><td><a href="#set{i}">{escape(part.name)}</a><td>{part.scores["images"]}'
@@ -168,7 +169,7 @@ def _example(example: Example) -> str:
         f"<figure><img alt='{caption}' src='{_picture(cell)}'><figcaption>{caption}</figcaption></figure>"
         for caption, cell in example.cells.items()
     )
-    numbers = {"F1": row["f1"], "IoU": row["iou"], "AUC": row["auc"]}
+    numbers = {"F1": row["f1"], "IoU": row["iou"], "AUC": row["auc"], "AP": row["ap"]}
     if row["authentic"]:
         numbers = {"false positives": row["fpr"]}
     text = " · ".join(f"{key} {value:.3f}" for key, value in numbers.items() if isinstance(value, int | float))

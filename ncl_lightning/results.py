@@ -23,8 +23,9 @@ from ncl_lightning.metrics import ImageScores
 from ncl_lightning.per_image import image_rows, write_rows
 from ncl_lightning.report import SetReport, write_report
 
+# four do not fit into 80 columns
 SHOWN = ("f1", "iou", "auc")
-AT_ORIGINAL = ("f1", "iou", "auc")
+AT_ORIGINAL = ("f1", "iou", "auc", "ap")
 
 
 class ResultsWriter(Callback):

@@ -8,154 +8,159 @@ picture gives the same counts on any device; the divisions are in float64 on the
 Degenerate pictures, the same in every function here:
 
 =====================  ===========================================================================================
-no tampered pixel      recall, F1, IoU and their kin are undefined (NaN); accuracy and false-positive rate are not
-every pixel tampered   AUC and false-positive rate are NaN; the others are defined
-constant map           AUC is exactly 0.5 (all pairs tie)
+no tampered pixel      recall, F1, IoU, AUC and their kin are undefined (NaN); accuracy and false-positive rate are not
+every pixel tampered   AUC and false-positive rate are NaN, average precision is 1; the others are defined
+constant map           AUC is exactly 0.5 (all pairs tie), average precision the tampered share
 nothing predicted      precision, F1 and IoU of a tampered picture are 0 (scikit-learn's `zero_division=0`)
 no valid pixel         everything is NaN
 =====================  ===========================================================================================
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 _PADDING = 1.9999998807907104  # the float below 2: sorts last
+_PADDING_KEY = 2**31 - 2
+UNIT = 2**32
+"""Precisions are summed as whole numbers of this part, so that no order of the sum can change it."""
 
 
 class Ranked(NamedTuple):
-    """The valid pixels of B images in rising order of probability, padding last; n = H·W.
+    """The n valid pixels of one image in rising order of probability, and its G steps: values of tampered pixels.
 
-    One sort answers AUC, the best threshold and the counts at any threshold.
+    One sort answers every question about thresholds. All of them lie in the steps, whose columns (G,) int64 are on the
+    CPU: between two of them a threshold changes nothing but false positives.
 
     Attributes:
-        keys: (B,n) int32, rising. The float's bits shifted up by one, with the label in the lowest bit.
-        below: (B,n) int32, tampered pixels up to and with each place.
-        steps: (B,n-1) int32, neighbouring keys' bits that differ: 0 in a tie of one class, 1 where a tie turns from
-            authentic to tampered, more where the probability rises.
-        positives: (B,) int64, tampered valid pixels.
-        negatives: (B,) int64, authentic valid pixels.
-        highest: (B,) float32, the highest probability; without sense where no pixel is valid.
-        sound: (B,) bool, False where a valid pixel is NaN or outside of [0,1]: then nothing else here has sense.
+        keys: (H·W,) int32, rising, padding last. The float's bits shifted up by one, the label in the lowest bit.
+        found: Tampered pixels of this value.
+        missed: Tampered pixels of a lower value.
+        below: Pixels of a lower value.
+        tied: Authentic pixels of this value.
+        positives: Tampered pixels.
+        negatives: Authentic pixels.
     """
 
     keys: Tensor
+    found: Tensor
+    missed: Tensor
     below: Tensor
-    steps: Tensor
-    positives: Tensor
-    negatives: Tensor
-    highest: Tensor
-    sound: Tensor
+    tied: Tensor
+    positives: int
+    negatives: int
 
 
 def rank(probability: Tensor, mask: Tensor, valid: Tensor) -> Ranked:
-    """Sort the pixels of each image (B,1,H,W) once; H and W at least 1.
+    """Sort the pixels of one image once: three tensors of any one shape, not empty.
 
     The bits of a non-negative float rise with its value, so whole numbers can be sorted; the label rides along in the
-    lowest bit, where a sort of floats would have to make a permutation.
+    lowest bit, where a sort of floats would have to make a permutation. What is no probability is for `highest` to
+    find: here it gives numbers without sense.
     """
-    inside = valid.flatten(1).bool()
-    labels = mask.flatten(1).bool() & inside
-    size = inside.sum(1)
-    # adding 0.0 makes 0.0 of -0.0
-    floats = torch.where(inside, probability.detach().flatten(1).float() + 0.0, _PADDING)
-    lowest = floats.amin(1)
-    keys = _sort(floats.view(torch.int32).bitwise_left_shift_(1).bitwise_or_(labels))
-    highest = (keys.gather(1, (size - 1).clamp(min=0)[:, None]) >> 1).view(torch.float32)[:, 0]
-    # the shift turns 2.0 and above, and NaN, into negative keys
-    sound = (lowest >= 0) & (keys[:, 0] >= 0) & ((highest <= 1) | (size == 0))
-    below = (keys & 1).cumsum(1, dtype=torch.int32)
-    positives = below[:, -1].long()
-    return Ranked(keys, below, keys[:, 1:] ^ keys[:, :-1], positives, size - positives, highest, sound)
+    inside = valid.flatten().bool()
+    labels = mask.flatten().bool() & inside
+    floats = _where(inside, probability.detach().flatten().float(), _PADDING)
+    # the shift drops the sign of -0.0
+    keys = _sort((floats.view(torch.int32) << 1).bitwise_or_(labels))
+    place = _places((keys & 1).bool())
+    value = keys.index_select(0, place)
+    # the first tampered pixel of each value
+    missed = torch.cat([place[:1] * 0, _places(value[1:] != value[:-1]) + 1])
+    positives, size = len(place), int(torch.searchsorted(keys, _PADDING_KEY))
+    place, value = place.index_select(0, missed), value.index_select(0, missed)
+    # a tie's authentic pixels come before it
+    tied = torch.zeros_like(place)
+    mixed = _places(keys.index_select(0, (place - 1).clamp_(min=0)) == value - 1)
+    tied[mixed] = place[mixed] - torch.searchsorted(keys, value[mixed] - 1)
+    place, missed, tied = place.cpu(), missed.cpu(), tied.cpu()
+    found = missed.diff(append=torch.tensor([positives]))
+    return Ranked(keys, found, missed, place - tied, tied, positives, size - positives)
 
 
-# numpy's vectorised kernels take 1/30 (sort, which makes a permutation in torch too), 1/30 and 1/2 of the time of
-# torch's on a CPU
+def highest(probability: Tensor, valid: Tensor) -> float:
+    """The highest valid value of one image; NaN where a valid one is NaN or outside of [0,1]; 0 where none is valid."""
+    floats = _where(valid.flatten().bool(), probability.detach().flatten().float(), 0.0)
+    ends = floats.amin().item(), floats.amax().item()
+    return ends[1] if ends[0] >= 0 and ends[1] <= 1 else math.nan
+
+
+# where numpy sorts and finds places in 1/30 and 1/3 of torch's time; elsewhere torch's own must do
+_NUMPY = ("cpu",)
 
 
 def _sort(keys: Tensor) -> Tensor:
-    """Rows (B,n) int32 in rising order; may be the argument itself."""
-    if keys.device.type != "cpu":
-        return keys.sort(1).values
-    keys.numpy().sort(axis=1)
+    """(n,) int32 in rising order; may be the argument itself."""
+    if keys.device.type not in _NUMPY:
+        return keys.sort().values
+    keys.numpy().sort()
     return keys
 
 
-def _argmax(values: Tensor) -> Tensor:
-    """The first place (B,) of the highest value of each row (B,n)."""
-    if values.device.type != "cpu":
-        return values.max(1).indices
-    return torch.from_numpy(values.numpy().argmax(1))
+def _places(flags: Tensor) -> Tensor:
+    """Where (n,) bool is True, (m,) int64, rising."""
+    if flags.device.type not in _NUMPY:
+        return flags.nonzero()[:, 0]
+    return torch.from_numpy(flags.numpy().nonzero()[0])
 
 
-def _nonzero(flags: Tensor) -> tuple[Tensor, ...]:
-    """Rows and places of what is True in (B,n) bool."""
-    if flags.device.type != "cpu":
-        return flags.nonzero(as_tuple=True)
-    return tuple(torch.from_numpy(part) for part in flags.numpy().nonzero())
+def _where(inside: Tensor, floats: Tensor, otherwise: float) -> Tensor:
+    """`torch.where`, without work where all is inside, as it mostly is."""
+    return floats if inside.view(torch.uint8).amin() else floats.where(inside, otherwise)
 
 
 def counts_above(ranked: Ranked, thresholds: Tensor) -> tuple[Tensor, Tensor]:
-    """True and false positives (B,T) int64 of `p > t` for each of the thresholds (T,) in [0,1]."""
-    bits = (thresholds.to(ranked.keys.device, torch.float32) + 0.0).view(torch.int32)
-    limit = ((bits << 1) | 1).expand(len(ranked.keys), -1).contiguous()
-    rejected = torch.searchsorted(ranked.keys, limit, right=True)
-    missed = ranked.below.gather(1, (rejected - 1).clamp(min=0)).where(rejected > 0, 0)
-    tp = ranked.positives[:, None] - missed
-    return tp, (ranked.positives + ranked.negatives)[:, None] - rejected - tp
+    """True and false positives (T,) int64 of `p > t` for each of the thresholds (T,) in [0,1]."""
+    limits = (thresholds.to(ranked.keys.device, torch.float32).view(torch.int32) << 1) | 1
+    rejected = torch.searchsorted(ranked.keys, limits, right=True).cpu()
+    # a step is rejected where pixels below it are not all that is
+    steps = torch.searchsorted(ranked.below, rejected)
+    tp = ranked.positives - torch.cat([ranked.missed, torch.tensor([ranked.positives])])[steps]
+    return tp, ranked.positives + ranked.negatives - rejected - tp
 
 
-def pairs_in_order(ranked: Ranked) -> Tensor:
-    """Twice the number (B,) int64 of pairs (tampered, authentic) that the map puts in order; a tie counts half.
+def pairs_in_order(ranked: Ranked) -> int:
+    """Twice the number of pairs (tampered, authentic) that the map puts in order; a tie counts half.
 
-    The Mann-Whitney statistic: AUC = this / (2 · positives · negatives). From the tampered pixels' rank sum, in which
-    ties rank as in order (authentic sorts first), less the pairs that tie.
+    The Mann-Whitney statistic: AUC = this / (2 · positives · negatives).
     """
-    keys, below, steps, positives, *_ = ranked
-    # a tampered pixel at place r adds n + 1 - r to the sum of `below`
-    rank_sum = positives * (keys.shape[1] + 1) - below.sum(1, dtype=torch.int64)
-    pairs = 2 * rank_sum - positives * (positives + 1)
-    # only ties of both classes take part, and each has one place where the label turns
-    image, place = _nonzero(steps == 1)
-    for i in range(len(keys)):
-        turn = place[image == i]
-        first = torch.searchsorted(keys[i], keys[i][turn])
-        last = torch.searchsorted(keys[i], keys[i][turn + 1], right=True)
-        pairs[i] -= ((turn + 1 - first) * (last - turn - 1)).sum()
-    return pairs
+    return int((ranked.found * (2 * (ranked.below - ranked.missed) + ranked.tied)).sum())
 
 
-def best_cut(ranked: Ranked, inverted: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """The threshold t of each image with the highest F1 of `p > t` (or of `p <= t`, if inverted).
+def precisions(ranked: Ranked) -> int:
+    """The sum over tampered pixels of the precision of calling tampered what is as probable or more, in `UNIT`s.
+
+    Average precision, Σ (R_n - R_(n-1)) P_n, is its mean over tampered pixels; rounding moves that by at most 2^-33.
+    """
+    size = ranked.positives + ranked.negatives
+    precision = (ranked.positives - ranked.missed).double().div_(size - ranked.below)
+    return int((ranked.found * precision.mul_(UNIT).round_().long()).sum())
+
+
+def best_cut(ranked: Ranked, inverted: bool = False) -> tuple[int, int, float]:
+    """The threshold t with the highest F1 of `p > t` (or of `p <= t`, if inverted).
 
     Tried are all the image's own values and -1, which calls every pixel tampered (inverted: none); the lowest of
     equals wins.
 
     Returns:
-        True positives (B,) int64, false positives (B,) int64, t (B,) float32.
+        True positives, false positives, t.
     """
-    keys, below, steps, positives, negatives, *_ = ranked
-    places = torch.arange(1, keys.shape[1] + 1, dtype=torch.int32, device=keys.device)
-    p, size = positives[:, None].int(), (positives + negatives)[:, None].int()
-    # F1 / 2 = TP / (predicted + P)
-    found, predicted = (below, places) if inverted else (p - below, size - places)
-    f1 = found.float().div_((predicted + p).clamp_(min=1).float())
-    # no cut runs through a tie or through the padding
-    f1[:, :-1].masked_fill_(steps <= 1, -1.0)
-    f1.masked_fill_(places > size, -1.0)
-    at = _argmax(f1)[:, None]
-    hits, place = below.gather(1, at)[:, 0].long(), at[:, 0] + 1
-    tp, fp = (hits, place - hits) if inverted else (positives - hits, negatives - place + hits)
-    threshold = (keys.gather(1, at)[:, 0] >> 1).view(torch.float32)
-    all_tp, all_fp = (0 * tp, 0 * fp) if inverted else (positives, negatives)
-    # all_tp / (all_tp + all_fp + P) >= tp / (tp + fp + P), multiplied out
-    cut_all = all_tp * (tp + fp + positives) >= tp * (all_tp + all_fp + positives)
-    return (
-        torch.where(cut_all, all_tp, tp),
-        torch.where(cut_all, all_fp, fp),
-        torch.where(cut_all, -1.0, threshold),
-    )
+    keys, found, missed, below, tied, positives, negatives = ranked
+    if not positives:
+        return 0, 0 if inverted else negatives, -1.0
+    # the best cut has tampered pixels next to it, on the side it calls tampered
+    if inverted:
+        tp, fp = missed + found, below - missed + tied
+    else:
+        tp, fp = positives - missed, negatives - below + missed
+    # F1 / 2 = TP / (TP + FP + P); numpy's argmax names the first of equals
+    at = int(tp.double().div_(tp + fp + positives).numpy().argmax())
+    place = int(below[at] + tied[at]) if inverted else int(below[at]) - 1
+    threshold = (keys[place : place + 1] >> 1).view(torch.float32).item() if place >= 0 else -1.0
+    return int(tp[at]), int(fp[at]), threshold
 
 
 def confusion(probability: Tensor, mask: Tensor, valid: Tensor, threshold: float = 0.5) -> Tensor:
@@ -174,15 +179,27 @@ def auc(probability: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
     Exact, ties counting half (Mann-Whitney; scikit-learn's `roc_auc_score`). NaN where a class is missing.
     torchmetrics' exact AUROC agrees but takes one image at a time and no padding, at many times the cost.
     """
-    ranked = rank(probability, mask, valid)
-    return ratio(pairs_in_order(ranked), 2 * ranked.positives * ranked.negatives)
+    images = [rank(*image) for image in zip(probability, mask, valid, strict=True)]
+    pairs = torch.tensor([pairs_in_order(image) for image in images])
+    return ratio(pairs, torch.tensor([2 * image.positives * image.negatives for image in images]))
+
+
+def average_precision(probability: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+    """Average precision (B,) float64 on the CPU, in [0,1], higher is better, chance is the tampered share.
+
+    Exact to 2^-33, equal values in one step (scikit-learn's `average_precision_score`). NaN where nothing is tampered.
+    """
+    images = [rank(*image) for image in zip(probability, mask, valid, strict=True)]
+    return ap_score(
+        torch.tensor([precisions(image) for image in images]), torch.tensor([image.positives for image in images])
+    )
 
 
 def f1_best(probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """The best F1 (B,) float64 over all thresholds, and that threshold (B,) float32: see `best_cut`."""
-    ranked = rank(probability, mask, valid)
-    tp, fp, threshold = best_cut(ranked)
-    return f1_score(tp, fp, ranked.positives), threshold
+    images = [rank(*image) for image in zip(probability, mask, valid, strict=True)]
+    tp, fp, threshold = (torch.tensor(column) for column in zip(*map(best_cut, images), strict=True))
+    return f1_score(tp, fp, torch.tensor([image.positives for image in images])), threshold
 
 
 def ratio(numerator: Tensor, denominator: Tensor, otherwise: float = torch.nan) -> Tensor:
@@ -199,6 +216,11 @@ def f1_score(tp: Tensor, fp: Tensor, positives: Tensor) -> Tensor:
 def iou_score(tp: Tensor, fp: Tensor, positives: Tensor) -> Tensor:
     """TP / (TP + FP + FN) of the tampered class in [0,1], higher is better; NaN where nothing is tampered."""
     return ratio(tp, (fp + positives) * (positives > 0))
+
+
+def ap_score(precisions: Tensor, positives: Tensor) -> Tensor:
+    """Average precision in [0,1] from the sums of `precisions`, higher is better; NaN where nothing is tampered."""
+    return ratio(precisions, positives * UNIT)
 
 
 def pixel_scores(tp: Tensor, fp: Tensor, positives: Tensor, negatives: Tensor) -> dict[str, Tensor]:

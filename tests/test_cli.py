@@ -104,7 +104,7 @@ def test_a_checkpoint_is_enough_to_test(trained: Path, tmp_path: Path) -> None:
     scores = results(tmp_path / "a")["mine"]
     assert scores["images"] == 5
     assert scores["authentic_images"] == 2
-    keys = {"f1", "iou", "auc", "f1_original", "iou_original", "auc_original"}
+    keys = {f"{name}{end}" for name in ("f1", "iou", "auc", "ap") for end in ("", "_original")}
     assert keys <= scores.keys()
     assert scores == pytest.approx(results(tmp_path / "b")["mine"], abs=1e-6)
     assert "mine" in without.stdout

@@ -11,8 +11,8 @@ import pytest
 from conftest import command, make_set, succeed
 
 from ncl_lightning.errors import InputError
-from ncl_lightning.pairing import Arm, compare, load, pair
-from ncl_lightning.per_image import Row, write_rows
+from ncl_lightning.pairing import SCORES, Arm, compare, load, pair
+from ncl_lightning.per_image import Row, read_rows, write_rows
 
 
 def result(folder: Path, f1: list[float | None], offset: float = 0.0, name: str = "set") -> Path:
@@ -21,9 +21,9 @@ def result(folder: Path, f1: list[float | None], offset: float = 0.0, name: str 
     for i, value in enumerate([*f1, None, None]):
         tampered = int(i < len(f1))
         shared = {"set": name, "index": i, "name": f"{i}.png", "height": 9, "width": 8}
-        scores = dict.fromkeys(("f1", "iou", "auc"), value) | {"fpr": 0.25 + offset}
+        scores = dict.fromkeys(("f1", "iou", "auc", "ap"), value) | {"fpr": 0.25 + offset}
         row = shared | {"tampered": tampered, "authentic": 1 - tampered} | scores
-        row |= {f"{key}_original": row[key] for key in ("tampered", "f1", "iou", "auc")}
+        row |= {f"{key}_original": row[key] for key in ("tampered", "f1", "iou", "auc", "ap")}
         rows.append(row | {"positives_original": 7 * tampered, "negatives_original": 72 - 7 * tampered})
     write_rows(folder / "per_image.csv", rows)
     return folder
@@ -56,7 +56,7 @@ def test_a_small_steady_difference_holds_and_a_large_unsteady_one_does_not(tmp_p
     # fewer false positives are better
     assert only(compare([a, steady]), "fpr_authentic")["better"] == "a"
     # all pairs of three arms
-    assert len(compare([a, steady, unsteady])) == 3 * 7
+    assert len(compare([a, steady, unsteady])) == 3 * 9
     assert not any(one["holds"] for one in compare([a, Arm("again", a.runs)]))
 
 
@@ -94,6 +94,14 @@ def test_images_are_paired_by_name_in_any_order(tmp_path: Path) -> None:
     assert (one["difference"], one["low"], one["high"]) == (0, 0, 0)
 
 
+def test_a_score_that_an_older_result_lacks_is_left_out(tmp_path: Path) -> None:
+    new, old = result(tmp_path / "new", [0.1, 0.9]), tmp_path / "old.csv"
+    rows = read_rows(new / "per_image.csv")
+    write_rows(old, [{key: value for key, value in row.items() if not key.startswith("ap")} for row in rows])
+    scores = [one["score"] for one in compare([arm("new", new), arm("old", old)])]
+    assert scores == [score for score in SCORES if not score.startswith("ap")]
+
+
 def test_other_images_or_masks_are_one_line(tmp_path: Path) -> None:
     a, b = result(tmp_path / "a", [0.1, 0.9, 0.3]), result(tmp_path / "b", [0.1, 0.9])
     with pytest.raises(InputError, match="4 match by name of 5 in a and 4 in b"):
@@ -124,15 +132,26 @@ def test_the_command_compares_what_test_wrote(trained: Path, tmp_path: Path) -> 
     done = succeed("compare", tmp_path / "a", tmp_path / "b" / "results.json", "--json", tmp_path / "out.json")
     assert "mine" in done.stdout
     found = json.loads((tmp_path / "out.json").read_text())["comparisons"]
-    assert {one["score"] for one in found} >= {"f1", "auc_original", "fpr_authentic"}
-    # the threshold does not move the AUC
-    assert only(found, "auc")["difference"] == 0
+    assert {one["score"] for one in found} >= {"f1", "auc_original", "ap_original", "fpr_authentic"}
+    # the threshold does not move the areas
+    assert only(found, "auc")["difference"] == only(found, "ap")["difference"] == 0
     with (tmp_path / "b" / "per_image.csv").open(newline="") as stream:
         f1 = [float(row["f1"]) for row in csv.DictReader(stream) if row["tampered"] == "1"]
     assert only(found, "f1")["mean_b"] == pytest.approx(np.mean(f1))
     assert only(found, "f1")["mean_b"] == pytest.approx(
         json.loads((tmp_path / "b" / "results.json").read_text())["sets"]["mine"]["f1"], abs=1e-12
     )
+    # two results as seeds of one arm, beside a third: the arm's mean is theirs, image by image
+    groups = [f"--group=both={tmp_path / 'a'},{tmp_path / 'b'}", f"--group=one={tmp_path / 'b'}"]
+    done = succeed("compare", *groups, "--json", tmp_path / "groups.json")
+    assert "one − both" in done.stdout
+    grouped = json.loads((tmp_path / "groups.json").read_text())["comparisons"]
+    for one in grouped:
+        pair_of = only(found, one["score"])
+        assert (one["a"], one["b"]) == ("both", "one")
+        assert one["runs_a"] == pytest.approx([pair_of["mean_a"], pair_of["mean_b"]])
+        assert one["difference"] == pytest.approx(pair_of["difference"] / 2)
+    assert {one["score"] for one in grouped} == {one["score"] for one in found}
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,75 @@ def test_auc_matches_sklearn(case: Batch) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_average_precision_matches_sklearn(case: Batch) -> None:
+    p, m = flat(*case)
+    expected = sk.average_precision_score(m, p) if m.any() else float("nan")
+    agrees("sklearn average precision", scores.average_precision(*case)[0], expected, 1e-9)
+    agrees("sklearn average precision", one_image(case)["ap"], expected, 1e-9)
+
+
+SPECIAL = [0.0, -0.0, 1e-45, 1.1754942e-38, 1.1754944e-38, 1e-7, 0.1, 0.5, 0.50000006, 0.99999994, 1.0]
+"""Exact 0 and 1, subnormal floats, and neighbours."""
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.sampled_from(SPECIAL), st.floats(0, 1, width=32)), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=60,
+    ),
+    st.sampled_from(["both", "tampered", "authentic"]),
+    st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    st.booleans(),
+)
+def test_any_pixels_match_sklearn(
+    pixels: list[tuple[float, bool, bool]], kind: str, dtype: torch.dtype, constant: bool
+) -> None:
+    values, labels, inside = (torch.tensor(column).view(1, 1, 1, -1) for column in zip(*pixels, strict=True))
+    if kind != "both":
+        labels = torch.full_like(labels, kind == "tampered")
+    if constant:
+        values = torch.full_like(values, values[0, 0, 0, 0].item())
+    case = (values.to(dtype), labels, inside)
+    p, m = flat(values.to(dtype).float(), labels, inside)
+    row, nan = one_image(case), float("nan")
+    agrees("any auc", row["auc"], sk.roc_auc_score(m, p) if m.any() and not m.all() else nan, 1e-12)
+    agrees("any average precision", row["ap"], sk.average_precision_score(m, p) if m.any() else nan, 1e-9)
+    cuts = [p > t for t in (-1.0, *p)]
+    best = max(2 * (cut & m).sum() / (cut.sum() + m.sum()) for cut in cuts) if m.any() else nan
+    agrees("any best f1", row["f1_best"], best, 1e-12)
+    assert int(row["tp"]) == (m & (p > 0.5)).sum()
+    assert int(row["fp"]) == (~m & (p > 0.5)).sum()
+    assert row["score"].item() == p.max() if len(p) else row["score"].isnan()
+    if m.any():
+        chosen = p > row["threshold_best"].item()
+        assert ((chosen & m).sum(), (chosen & ~m).sum()) == (row["best_tp"], row["best_fp"])
+
+
+@pytest.mark.parametrize("batch", [random_batch(0), random_batch(1, ties=7, size=(64, 64))])
+@pytest.mark.parametrize("preset", [None, "trufor"])
+def test_an_accelerator_s_kernels_give_the_same_bits(
+    batch: Batch, preset: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = []
+    for devices in (("cpu",), ()):
+        monkeypatch.setattr(scores, "_NUMPY", devices)
+        metric = ImageScores(4, preset=preset)
+        metric.update(*batch, torch.arange(4))
+        tables.append([metric.counts, metric.curves, metric.floats])
+    for ours, theirs in zip(*tables, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_maps_given_stay_as_they_are() -> None:
+    batch = random_batch(0)
+    kept = [tensor.clone() for tensor in batch]
+    ImageScores(4).update(*batch, torch.arange(4))
+    assert all(map(torch.equal, batch, kept))
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_best_f1_matches_sklearn(case: Batch) -> None:
     p, m = flat(*case)
     best, threshold = (value[0] for value in scores.f1_best(*case))
@@ -164,23 +233,23 @@ def test_auc_of_any_ties(pixels: list[tuple[float, bool]]) -> None:
 @given(st.integers(0, 2**31), st.sampled_from([0, 3, 50]), st.booleans())
 def test_best_cut_is_exhaustive(seed: int, ties: int, inverted: bool) -> None:
     case = random_batch(seed, ties, (3, 5))
-    ranked = scores.rank(*case)
-    tp, fp, threshold = scores.best_cut(ranked, inverted)
     for i in range(4):
+        ranked = scores.rank(*rows_of(case, [i]))
+        tp, fp, threshold = scores.best_cut(ranked, inverted)
         p, m = flat(*rows_of(case, [i]))
         cuts = [(p <= t) if inverted else (p > t) for t in (-1.0, *p)]
         best = max(2 * (c & m).sum() / max(1, c.sum() + m.sum()) for c in cuts)
-        agrees("exhaustive best", 2 * tp[i] / max(1, int(tp[i] + fp[i] + ranked.positives[i])), best)
-        chosen = (p <= threshold[i].item()) if inverted else (p > threshold[i].item())
-        assert ((chosen & m).sum(), (chosen & ~m).sum()) == (tp[i], fp[i])
+        agrees("exhaustive best", 2 * tp / max(1, tp + fp + ranked.positives), best)
+        chosen = (p <= threshold) if inverted else (p > threshold)
+        assert ((chosen & m).sum(), (chosen & ~m).sum()) == (tp, fp)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_counts_at_every_threshold(batch: Batch) -> None:
-    tp, fp = scores.counts_above(scores.rank(*batch), GRID)
+    counts = [torch.stack(scores.counts_above(scores.rank(*rows_of(batch, [i])), GRID)) for i in range(4)]
     for k in range(0, 101, 10):
         expected = scores.confusion(*batch, threshold=GRID[k].item())
-        assert torch.equal(torch.stack([tp[:, k], fp[:, k]], 1), expected[:, :2])
+        assert torch.equal(torch.stack(counts)[:, :, k], expected[:, :2])
 
 
 @pytest.mark.parametrize("name", degenerate())
@@ -233,7 +302,7 @@ def everything() -> ImageScores:
 def test_means_are_over_tampered_images(everything: ImageScores) -> None:
     out, rows = everything.compute(), everything.per_image()
     assert [int(out[f"{k}images"]) for k in ("", "tampered_", "authentic_", "empty_")] == [21, 15, 5, 1]
-    for name in ("f1", "iou", "auc", "accuracy", "f1_best", "f1_all_tampered"):
+    for name in ("f1", "iou", "auc", "ap", "accuracy", "f1_best", "f1_all_tampered"):
         agrees("means", out[name], np.nanmean(rows[name][rows["tampered"]]))
     agrees("means", out["fpr_authentic"], rows["fpr"][rows["authentic"]].mean())
     assert rows["index"].tolist() == [*range(20), 99]

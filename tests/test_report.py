@@ -18,7 +18,7 @@ from conftest import ROOT, make_set, succeed
 from ncl_lightning.examples import choose
 from ncl_lightning.per_image import KEPT, read_rows, write_rows
 
-MEANS = ("f1", "iou", "auc", "precision", "recall", "accuracy", "f1_permuted", "f1_best", "f1_all_tampered")
+MEANS = ("f1", "iou", "auc", "ap", "precision", "recall", "accuracy", "f1_permuted", "f1_best", "f1_all_tampered")
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -55,7 +55,7 @@ def test_every_mean_is_that_of_the_table(tested: tuple[Path, str]) -> None:
         assert len(rows) == scores["images"]
         tampered = column(rows, "tampered") > 0
         assert tampered.sum() == scores["tampered_images"]
-        for key in (*MEANS, "f1_original", "iou_original", "auc_original"):
+        for key in (*MEANS, "f1_original", "iou_original", "auc_original", "ap_original"):
             kept = column(rows, key)[tampered]
             kept = kept[~np.isnan(kept)]
             if not len(kept):
