@@ -34,7 +34,10 @@ COUNTS = (
     "tampered_pixels", "valid_pixels", "precisions", "unsound",
 )  # fmt: skip
 
-MEANS = ("f1", "iou", "auc", "ap", "precision", "recall", "accuracy", "f1_permuted", "f1_best", "f1_all_tampered")
+MEANS = (
+    "f1", "iou", "auc", "ap", "precision", "recall", "accuracy", "f1_permuted", "f1_best", "f1_val",
+    "f1_all_tampered",
+)  # fmt: skip
 
 
 class ImageScores(ImageRows):
@@ -53,19 +56,29 @@ class ImageScores(ImageRows):
         threshold: In [0,1].
         preset: None, or "benco", "mvss" or "trufor": `compute` gives what that code base would print for these
             maps, by that code base's definitions (see `ncl_lightning.conventions`).
+        val_threshold: One of `GRID`, the threshold that suited the validation set best: `f1_val` is F1 there. None:
+            that is undefined.
     """
 
     counts: Tensor
     curves: Tensor
     floats: Tensor
 
-    def __init__(self, num_images: int, threshold: float = 0.5, preset: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_images: int,
+        threshold: float = 0.5,
+        preset: str | None = None,
+        val_threshold: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_images, **kwargs)
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}, must be in [0, 1]")
         if preset is not None and preset not in CONVENTIONS:
             raise ValueError(f"preset is {preset!r}, must be one of {', '.join(CONVENTIONS)}")
         self.threshold = threshold
+        self.val_threshold = val_threshold
         self.preset = preset
         self._thresholds = torch.cat([GRID, torch.tensor([threshold])])
         self._add_table("counts", (len(COUNTS),), torch.int64)
@@ -212,10 +225,18 @@ class ImageScores(ImageRows):
             **scores,
             "auc": ratio(counts["pairs"], 2 * positives * negatives),
             "ap": ap_score(counts["precisions"], positives),
+            "f1_val": self._at_val_threshold(rows, positives),
             "f1_best": f1_score(counts["best_tp"], counts["best_fp"], positives),
             "threshold_best": best_at.double().where(positives > 0, torch.nan),
             **{name: value for name, value in counts.items() if name not in ("unsound", "precisions")},
         }
+
+    def _at_val_threshold(self, rows: Tensor, positives: Tensor) -> Tensor:
+        """F1 (M,) at `val_threshold`; NaN without one, and on authentic images."""
+        if self.val_threshold is None:
+            return torch.full((len(rows),), torch.nan, dtype=torch.float64)
+        tp, fp = self.curves.cpu()[rows, :, round(self.val_threshold * 100)].long().unbind(1)
+        return f1_score(tp, fp, positives).where(positives > 0, torch.nan)
 
     def _curve(self) -> dict[str, Tensor]:
         rows = self._rows()

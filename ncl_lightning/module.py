@@ -131,6 +131,8 @@ class NCLModule(LightningModule):
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
         self.results: dict[str, dict[str, float | None]] = {}
+        # the threshold that suits the validation set best, at the last validation
+        self.val_threshold: float | None = None
 
     def forward(self, image: Tensor) -> Any:
         """The network's output for pictures (B,3,H,W) RGB, uint8 or float of 0..1."""
@@ -209,6 +211,9 @@ class NCLModule(LightningModule):
         """Log val/f1, val/auc and their kin, alike on every process."""
         assert self.val_terms is not None
         scores = {**self.val_scores.compute(), **self.val_terms.compute()}
+        self.val_threshold = plain(scores["threshold_best_set"])
+        # F1 at a threshold chosen on this very set is f1_best_set
+        del scores["f1_val"]
         for name, value in scores.items():
             # every process holds the same numbers: nothing to reduce
             self.log(f"val/{name}", value.float(), prog_bar=name in ("f1", "auc"), rank_zero_only=False)
@@ -222,7 +227,9 @@ class NCLModule(LightningModule):
         names = [getattr(loader.dataset, "name", "") or f"set{i}" for i, loader in enumerate(loaders)]
         self.test_scores = {
             name: tuple(
-                ImageScores(len(loader.dataset), threshold=self.hparams["threshold"]).to(self.device)
+                ImageScores(
+                    len(loader.dataset), threshold=self.hparams["threshold"], val_threshold=self.val_threshold
+                ).to(self.device)
                 for _ in ("network", "original")
             )
             for name, loader in zip(names, loaders, strict=True)
@@ -274,8 +281,13 @@ class NCLModule(LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the threshold that suits the validation set best, for `f1_val` on test sets."""
+        checkpoint["val_threshold"] = self.val_threshold
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let this module's lr and weight decay win over those stored in a checkpoint that training resumes."""
+        """Take the threshold of validation; where training resumes, this module's lr and weight decay win."""
+        self.val_threshold = checkpoint.get("val_threshold")
         for state in checkpoint.get("optimizer_states", ()):
             for group in state["param_groups"]:
                 group["initial_lr"] = self.hparams["lr"]
@@ -289,7 +301,7 @@ class NCLModule(LightningModule):
                     group["lr"] = ratio * group["lr"]
 
 
-_AT_ORIGINAL = ("f1", "iou", "auc", "ap")
+_AT_ORIGINAL = ("f1", "iou", "auc", "ap", "f1_val")
 
 
 def to_original(maps: Tensor, batch: Batch) -> list[Tensor]:

@@ -18,7 +18,7 @@ Pictures = Mapping[int, tuple[str, int, int]]
 
 KEPT = (
     "tampered", "authentic", "score", "f1", "iou", "auc", "ap", "precision", "recall", "accuracy", "fpr",
-    "f1_permuted", "f1_best", "threshold_best", "f1_all_tampered", "tp", "fp", "positives", "negatives",
+    "f1_permuted", "f1_best", "f1_val", "threshold_best", "f1_all_tampered", "tp", "fp", "positives", "negatives",
 )  # fmt: skip
 """Columns of `ImageScores.per_image`, at network size; those at original size end in `_original`."""
 

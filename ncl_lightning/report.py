@@ -25,6 +25,7 @@ LABELS = {
     "recall": "recall",
     "accuracy": "accuracy",
     "f1_permuted": "F1, permuted",
+    "f1_val": "F1 at the threshold of validation",
     "f1_best": "F1, each image at its best threshold",
     "f1_best_set": "F1, the set at its best threshold",
     "threshold_best_set": "that threshold",

@@ -25,7 +25,7 @@ from ncl_lightning.report import SetReport, write_report
 
 # four do not fit into 80 columns
 SHOWN = ("f1", "iou", "auc")
-AT_ORIGINAL = ("f1", "iou", "auc", "ap")
+AT_ORIGINAL = ("f1", "iou", "auc", "ap", "f1_val")
 
 
 class ResultsWriter(Callback):
