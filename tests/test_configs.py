@@ -12,10 +12,14 @@ from conftest import ROOT, TINY, make_set, succeed
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from ncl_lightning.cli import NCLCLI
+from ncl_lightning.sweeps import expand
 
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml")) + sorted((ROOT / "configs").glob("experiments/*.yaml"))
-SWEEPS = sorted((ROOT / "configs").glob("sweeps/*.yaml"))
-DELTAS = ("ddp.yaml", "wandb.yaml")
+ARMS = sorted((ROOT / "configs").glob("arms/*.yaml"))
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml")) + ARMS
+EXPERIMENTS = sorted((ROOT / "configs").glob("experiments/*.yaml"))
+SWEEPS = sorted((ROOT / "configs").glob("sweeps/*.yaml")) + EXPERIMENTS
+# files to stack on another
+DELTAS = ("ddp.yaml", "wandb.yaml", *(arm.name for arm in ARMS))
 
 
 class ParseOnly(NCLCLI):
@@ -77,8 +81,21 @@ def test_every_command_of_a_sweep_parses(monkeypatch: pytest.MonkeyPatch, sweep:
         words = agent_command(settings, chosen)
         options = parse(monkeypatch, words[words.index("fit") :])
         for key, value in chosen.items():
-            assert options[key] == value, key
-        assert options["checkpoint"]["monitor"] == settings["metric"]["name"]
+            if key != "config":
+                assert options[key] == value, key
+        if "metric" in settings:
+            assert options["checkpoint"]["monitor"] == settings["metric"]["name"]
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda path: path.stem)
+def test_a_wandb_agent_would_start_what_we_start(file: Path) -> None:
+    settings = yaml.safe_load(file.read_text())
+    keys = list(settings["parameters"])
+    values = [p.get("values") or [p["value"]] for p in settings["parameters"].values()]
+    theirs = [agent_command(settings, dict(zip(keys, chosen, strict=True))) for chosen in itertools.product(*values)]
+    ours = expand(file)
+    assert [list(run.fit[run.fit.index("-m") :]) for run in ours] == theirs
+    assert len({run.name for run in ours}) == len(ours)
 
 
 def test_a_sweep_agents_child_leaves_config_metrics_and_panels(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""A sweep file run on this machine: real runs, killed and given again, and the table against the files."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT, TINY, command, make_set, succeed
+
+from ncl_lightning.errors import InputError
+from ncl_lightning.intervals import paired_difference
+from ncl_lightning.sweeps import expand
+
+ARGS = [option for option in TINY if "max_epochs" not in option]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two arms, two seeds, four steps each, on a tiny set."""
+    data = make_set(tmp_path / "data", 4, 1)
+    for name, weight in (("plain", 0.0), ("switch", 0.3)):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"model": {"lambda_ncl": weight, "lambda_pc": weight}}))
+    sources = [f"--data.train=[{data}]", f"--data.val={data}", f"--data.test={{tiny: {data}}}"]
+    file = tmp_path / "tiny.yaml"
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "method": "grid",
+                "parameters": {
+                    "seed_everything": {"values": [0, 1]},
+                    "config": {"values": [str(tmp_path / f"{name}.yaml") for name in ("plain", "switch")]},
+                    "trainer.max_epochs": {"value": 2},
+                },
+                "command": ["${env}", "${interpreter}", "-m", "ncl_lightning", "fit", *ARGS, *sources, "${args}"],
+            }
+        )
+    )
+    return file
+
+
+def images(folder: Path, score: str) -> np.ndarray:
+    with (folder / "test" / "per_image.csv").open() as stream:
+        return np.array([float(row[score]) for row in csv.DictReader(stream) if row["tampered"] == "1"])
+
+
+def test_an_experiment_is_killed_and_given_again(tmp_path: Path, sweep: Path) -> None:
+    out = tmp_path / "out"
+    # killed as soon as the first run has a checkpoint to go on from
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ncl_lightning", "experiment", str(sweep), "--out", str(out)],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 200
+    while not list(out.glob("plain-seed0/version_*/checkpoints/last.ckpt")) and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "plain-seed0" / "test" / "results.json").exists()
+
+    done = succeed("experiment", sweep, "--out", out)
+    assert "plain-seed0" in done.stdout
+    # it went on in its folder
+    assert [folder.name for folder in out.glob("plain-seed0/version_*")] == ["version_0"]
+    assert (out / "figure.png").stat().st_size > 5000
+
+    # the table and the comparisons are what the files say
+    runs = {arm: [out / f"{arm}-seed{seed}" for seed in (0, 1)] for arm in ("plain", "switch")}
+    table = (out / "table.md").read_text()
+    for arm, folders in runs.items():
+        for score in ("auc", "ap", "f1_val", "f1"):
+            means = [json.loads((f / "test" / "results.json").read_text())["sets"]["tiny"][score] for f in folders]
+            assert f"{np.mean(means):.3f} ({min(means):.3f}–{max(means):.3f})" in table, (arm, score)
+    (auc,) = [one for one in json.loads((out / "comparisons.json").read_text()) if one["score"] == "auc"]
+    a, b = (np.mean([images(folder, "auc") for folder in runs[arm]], 0) for arm in ("plain", "switch"))
+    assert [auc["difference"], auc["low"], auc["high"]] == pytest.approx(paired_difference(b, a, 10000, 0))
+
+    # nothing is done twice
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("results.json")}
+    again = succeed("experiment", sweep, "--out", out)
+    assert "[1 of 4]" not in again.stdout
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("results.json")} == before
+    assert len(before) == 4
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, sweep: Path) -> None:
+    settings = yaml.safe_load(sweep.read_text())
+    settings["parameters"]["seed_everything"] = {"values": [0]}
+    (tmp_path / "plain.yaml").write_text("model: {encoder: nonsense}\n")
+    sweep.write_text(yaml.safe_dump(settings))
+    out = tmp_path / "out"
+    done = command("experiment", sweep, "--out", out)
+    assert done.returncode == 1
+    assert "plain-seed0" in done.stderr
+    assert "log.txt" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "nonsense" in (out / "plain-seed0" / "log.txt").read_text()
+    assert (out / "switch-seed0" / "test" / "results.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"method": "bayes"}, "grid"),
+        ({"command": ["python", "fit"]}, "args"),
+        ({"parameters": {"model.lr": {"min": 0.1, "max": 1}}}, "model.lr"),
+    ],
+)
+def test_what_is_no_grid_is_refused(sweep: Path, change: dict[str, object], words: str) -> None:
+    sweep.write_text(yaml.safe_dump(yaml.safe_load(sweep.read_text()) | change))
+    with pytest.raises(InputError, match=words):
+        expand(sweep)
+    with pytest.raises(InputError, match="no such file"):
+        expand(sweep.with_name("absent.yaml"))
