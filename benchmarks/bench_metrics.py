@@ -35,9 +35,9 @@ GOAL_FORWARD = 1 / 20
 
 
 def main() -> None:
-    """Run every measurement on one thread and on all, and write the rows."""
+    """Run every measurement on one thread and on as many as torch takes (OMP_NUM_THREADS), and write the rows."""
     rows = []
-    for threads in dict.fromkeys((1, os.cpu_count() or 1)):
+    for threads in dict.fromkeys((1, torch.get_num_threads())):
         torch.set_num_threads(threads)
         batch, metric, index = pictures(4, 512), ImageScores(4), torch.arange(4)
         rows += [
@@ -124,7 +124,8 @@ def row(what: str, ours: float, peer: float | None, goal: float) -> dict[str, An
     """One entry of the results; `holds` where ours / peer is at most the goal, null where no peer was there."""
     ratio = None if peer is None else ours / peer
     return {
-        "what": f"{what} ({torch.get_num_threads()} threads of {os.cpu_count()}, torch {torch.__version__})",
+        "what": f"{what} ({torch.get_num_threads()} threads of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}, "
+        f"torch {torch.__version__})",
         "ours": round(ours, 2),
         "peer": None if peer is None else round(peer, 2),
         "ratio": None if ratio is None else round(ratio, 4),
