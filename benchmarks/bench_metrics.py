@@ -1,4 +1,4 @@
-"""Time of scoring a batch of 4×512² on a CPU, beside IMDL-BenCo's evaluators and the smallest network's forward pass.
+"""Time of scoring a batch on a CPU, beside IMDL-BenCo's evaluators and the smallest networks' forward passes.
 
     python benchmarks/bench_metrics.py
 
@@ -8,6 +8,7 @@ for benchmarks only: a copy of this project's, and in it
     pip install --no-deps imdlbenco fvcore iopath yacs portalocker tabulate termcolor grad_cam ttach appdirs
 """
 
+import functools
 import json
 import os
 import time
@@ -15,40 +16,47 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from ncl_lightning import scores
 from ncl_lightning.metrics import ImageScores
-from ncl_lightning.network import PivotNetwork
+from ncl_lightning.module import NCLModule
 
 RESULTS = Path(__file__).parent / "results" / "metrics.json"
+CONFIGS = Path(__file__).parent.parent / "configs"
+SMALLEST = {"small.yaml": (8, 256), "quickstart.yaml": (8, 128)}
+"""The smallest networks configured, and their own batches: pictures, side."""
 REPEATS = 15
 GOAL_BENCO = 1 / 20
 GOAL_FORWARD = 1 / 20
 
 
 def main() -> None:
-    """Run every measurement and write the rows."""
-    batch = pictures()
-    metric, index = ImageScores(4), torch.arange(4)
-    rows = [
-        against_benco("F1, IoU and AUC", lambda: three_scores(*batch), *batch),
-        against_benco("all of ImageScores", lambda: metric.update(*batch, index), *batch),
-        against_forward(lambda: metric.update(*batch, index)),
-    ]
+    """Run every measurement on one thread and on as many as torch takes (OMP_NUM_THREADS), and write the rows."""
+    rows = []
+    for threads in dict.fromkeys((1, torch.get_num_threads())):
+        torch.set_num_threads(threads)
+        batch, metric, index = pictures(4, 512), ImageScores(4), torch.arange(4)
+        rows += [
+            against_benco("F1, IoU and AUC", functools.partial(three_scores, *batch), *batch),
+            against_benco("all of ImageScores", functools.partial(metric.update, *batch, index), *batch),
+            *(against_forward(config, *frame) for config, own in SMALLEST.items() for frame in ((4, 512), own)),
+        ]
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for entry in rows:
         print(entry)
 
 
-def pictures() -> tuple[Tensor, Tensor, Tensor]:
-    """Map, mask and valid (4,1,512,512), such as a network makes: smooth, and somewhat right."""
+def pictures(count: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Map, mask and valid (B,1,S,S), such as a network makes: smooth, and somewhat right."""
     torch.manual_seed(0)
-    mask = torch.zeros(4, 1, 512, 512)
-    mask[:, :, 128:300, 200:420] = 1
-    noise = torch.nn.functional.interpolate(torch.randn(4, 1, 64, 64), size=512, mode="bilinear")
+    mask = torch.zeros(count, 1, size, size)
+    mask[:, :, size // 4 : size * 300 // 512, size * 200 // 512 : size * 420 // 512] = 1
+    noise = torch.nn.functional.interpolate(torch.randn(count, 1, size // 8, size // 8), size=size, mode="bilinear")
     return (noise + 1.5 * mask - 0.75).sigmoid(), mask, torch.ones_like(mask, dtype=torch.bool)
 
 
@@ -56,8 +64,8 @@ def three_scores(probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tens
     """F1, IoU and AUC of each image by our functions, as ImageScores takes them."""
     images = [scores.rank(*image) for image in zip(probability, mask, valid, strict=True)]
     positives = torch.tensor([image.positives for image in images])
-    counts = [torch.cat(scores.counts_above(image, torch.tensor([0.5]))) for image in images]
-    tp, fp = torch.stack(counts).unbind(1)
+    counts = [np.concatenate(scores.counts_above(image, torch.tensor([0.5]))) for image in images]
+    tp, fp = torch.from_numpy(np.stack(counts)).unbind(1)
     pairs = torch.tensor([scores.pairs_in_order(image) for image in images])
     total = torch.tensor([2 * image.positives * image.negatives for image in images])
     return scores.f1_score(tp, fp, positives), scores.iou_score(tp, fp, positives), scores.ratio(pairs, total)
@@ -83,17 +91,19 @@ def against_benco(
     return row(what, mine, peer, GOAL_BENCO)
 
 
-def against_forward(ours: Callable[[], object]) -> dict[str, Any]:
-    """Our scores of a batch against the forward pass of the smallest network on it."""
-    network = PivotNetwork(encoder="resnet18", decoder="Unet").eval()
-    image = torch.randn(4, 3, 512, 512)
+def against_forward(config: str, count: int, size: int) -> dict[str, Any]:
+    """All our scores of a batch (B,1,S,S) against the forward pass on it of a network of configs/."""
+    options = yaml.safe_load((CONFIGS / config).read_text(encoding="utf-8"))
+    network = NCLModule(**options["model"]).network.eval()
+    image, batch = torch.randn(count, 3, size, size), pictures(count, size)
+    metric, index = ImageScores(count), torch.arange(count)
 
     @torch.no_grad()
     def forward() -> None:
         network(image)
 
-    what = "ms a batch of 4×512²: all of ImageScores against the forward pass of configs/small.yaml's network"
-    mine, peer = alternating(ours, forward)
+    what = f"ms a batch of {count}×{size}²: all of ImageScores against the forward pass of configs/{config}'s network"
+    mine, peer = alternating(lambda: metric.update(*batch, index), forward)
     return row(what, mine, peer, GOAL_FORWARD)
 
 
@@ -114,7 +124,8 @@ def row(what: str, ours: float, peer: float | None, goal: float) -> dict[str, An
     """One entry of the results; `holds` where ours / peer is at most the goal, null where no peer was there."""
     ratio = None if peer is None else ours / peer
     return {
-        "what": f"{what} ({torch.get_num_threads()} threads of {os.cpu_count()}, torch {torch.__version__})",
+        "what": f"{what} ({torch.get_num_threads()} threads of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}, "
+        f"torch {torch.__version__})",
         "ours": round(ours, 2),
         "peer": None if peer is None else round(peer, 2),
         "ratio": None if ratio is None else round(ratio, 4),

@@ -3,7 +3,9 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ncl_lightning.conventions import CONVENTIONS, prepare, summarise
@@ -115,11 +117,11 @@ class ImageScores(ImageRows):
             for i in range(len(index))
         ]
         for table, column in zip((self.counts, self.curves, self.floats), zip(*parts, strict=True), strict=True):
-            table[rows] = torch.stack(column).to(table)
+            table[rows] = torch.as_tensor(np.array(column)).to(table)
 
     def _measure(
         self, probability: Tensor, mask: Tensor, valid: Tensor, score: float | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[list[int], NDArray[np.int64], list[float]]:
         """The rows of one image (1,1,H,W): counts, curves and floats."""
         probability, judged = prepare(self.preset, probability, mask, valid)
         ranked = rank(probability, mask, judged)
@@ -134,11 +136,7 @@ class ImageScores(ImageRows):
         # only TruFor asks for these
         inverse = best_cut(ranked, inverted=True)[:2] if self.preset == "trufor" else (0, 0)
         counts = [int(tp[-1]), int(fp[-1]), positives, negatives, pairs_in_order(ranked), *best, *inverse, *whole]
-        return (
-            torch.tensor([*counts, precisions(ranked), unsound]),
-            torch.stack([tp[:-1], fp[:-1]]),
-            torch.tensor([score, best_at]),
-        )
+        return [*counts, precisions(ranked), int(unsound)], np.stack([tp[:-1], fp[:-1]]), [score, best_at]
 
     def compute(self) -> dict[str, Tensor]:
         """The scores of the set, scalars on the CPU.

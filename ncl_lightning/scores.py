@@ -19,11 +19,14 @@ no valid pixel         everything is NaN
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _PADDING = 1.9999998807907104  # the float below 2: sorts last
-_PADDING_KEY = 2**31 - 2
+_PADDING_KEY = np.int32(2**31 - 2)
+_NUMPY = ("cpu",)
 UNIT = 2**32
 """Precisions are summed as whole numbers of this part, so that no order of the sum can change it."""
 
@@ -31,8 +34,8 @@ UNIT = 2**32
 class Ranked(NamedTuple):
     """The n valid pixels of one image in rising order of probability, and its G steps: values of tampered pixels.
 
-    One sort answers every question about thresholds. All of them lie in the steps, whose columns (G,) int64 are on the
-    CPU: between two of them a threshold changes nothing but false positives.
+    One sort answers every question about thresholds, for between two steps a threshold changes nothing but false
+    positives. The steps' columns are (G,) int64.
 
     Attributes:
         keys: (H·W,) int32, rising, padding last. The float's bits shifted up by one, the label in the lowest bit.
@@ -44,11 +47,11 @@ class Ranked(NamedTuple):
         negatives: Authentic pixels.
     """
 
-    keys: Tensor
-    found: Tensor
-    missed: Tensor
-    below: Tensor
-    tied: Tensor
+    keys: NDArray[np.int32]
+    found: NDArray[np.int64]
+    missed: NDArray[np.int64]
+    below: NDArray[np.int64]
+    tied: NDArray[np.int64]
     positives: int
     negatives: int
 
@@ -57,53 +60,43 @@ def rank(probability: Tensor, mask: Tensor, valid: Tensor) -> Ranked:
     """Sort the pixels of one image once: three tensors of any one shape, not empty.
 
     The bits of a non-negative float rise with its value, so whole numbers can be sorted; the label rides along in the
-    lowest bit, where a sort of floats would have to make a permutation. What is no probability is for `highest` to
-    find: here it gives numbers without sense.
+    lowest bit, where a sort of floats would have to make a permutation. An accelerator does no more than the sort.
+    What is no probability is for `highest` to find: here it gives numbers without sense.
     """
     inside = valid.flatten().bool()
     labels = mask.flatten().bool() & inside
     floats = _where(inside, probability.detach().flatten().float(), _PADDING)
     # the shift drops the sign of -0.0
     keys = _sort((floats.view(torch.int32) << 1).bitwise_or_(labels))
-    place = _places((keys & 1).bool())
-    value = keys.index_select(0, place)
+    place = (keys.astype(np.uint8) & 1).view(bool).nonzero()[0]
+    positives, size = len(place), int(keys.searchsorted(_PADDING_KEY))
+    value = keys[place]
     # the first tampered pixel of each value
-    missed = torch.cat([place[:1] * 0, _places(value[1:] != value[:-1]) + 1])
-    positives, size = len(place), int(torch.searchsorted(keys, _PADDING_KEY))
-    place, value = place.index_select(0, missed), value.index_select(0, missed)
+    missed = np.append(place[:1] * 0, (value[1:] != value[:-1]).nonzero()[0] + 1)
+    place, value = place[missed], value[missed]
     # a tie's authentic pixels come before it
-    tied = torch.zeros_like(place)
-    mixed = _places(keys.index_select(0, (place - 1).clamp_(min=0)) == value - 1)
-    tied[mixed] = place[mixed] - torch.searchsorted(keys, value[mixed] - 1)
-    place, missed, tied = place.cpu(), missed.cpu(), tied.cpu()
-    found = missed.diff(append=torch.tensor([positives]))
+    tied = np.zeros_like(place)
+    mixed = (keys[place - 1] == value - 1).nonzero()[0]
+    tied[mixed] = place[mixed] - keys.searchsorted(value[mixed] - 1)
+    found = np.diff(missed, append=positives)
     return Ranked(keys, found, missed, place - tied, tied, positives, size - positives)
 
 
 def highest(probability: Tensor, valid: Tensor) -> float:
     """The highest valid value of one image; NaN where a valid one is NaN or outside of [0,1]; 0 where none is valid."""
     floats = _where(valid.flatten().bool(), probability.detach().flatten().float(), 0.0)
-    ends = floats.amin().item(), floats.amax().item()
-    return ends[1] if ends[0] >= 0 and ends[1] <= 1 else math.nan
+    low, high = floats.amin().item(), floats.amax().item()
+    return high if low >= 0 and high <= 1 else math.nan
 
 
-# where numpy sorts and finds places in 1/30 and 1/3 of torch's time; elsewhere torch's own must do
-_NUMPY = ("cpu",)
-
-
-def _sort(keys: Tensor) -> Tensor:
-    """(n,) int32 in rising order; may be the argument itself."""
+def _sort(keys: Tensor) -> NDArray[np.int32]:
+    """(n,) int32 in rising order; may be the argument's own memory."""
     if keys.device.type not in _NUMPY:
-        return keys.sort().values
-    keys.numpy().sort()
-    return keys
-
-
-def _places(flags: Tensor) -> Tensor:
-    """Where (n,) bool is True, (m,) int64, rising."""
-    if flags.device.type not in _NUMPY:
-        return flags.nonzero()[:, 0]
-    return torch.from_numpy(flags.numpy().nonzero()[0])
+        return keys.sort().values.cpu().numpy()
+    array = keys.numpy()
+    # vectorised: 1/30 of the time of torch's, which makes a permutation too
+    array.sort()
+    return array
 
 
 def _where(inside: Tensor, floats: Tensor, otherwise: float) -> Tensor:
@@ -111,13 +104,13 @@ def _where(inside: Tensor, floats: Tensor, otherwise: float) -> Tensor:
     return floats if inside.view(torch.uint8).amin() else floats.where(inside, otherwise)
 
 
-def counts_above(ranked: Ranked, thresholds: Tensor) -> tuple[Tensor, Tensor]:
-    """True and false positives (T,) int64 of `p > t` for each of the thresholds (T,) in [0,1]."""
-    limits = (thresholds.to(ranked.keys.device, torch.float32).view(torch.int32) << 1) | 1
-    rejected = torch.searchsorted(ranked.keys, limits, right=True).cpu()
-    # a step is rejected where pixels below it are not all that is
-    steps = torch.searchsorted(ranked.below, rejected)
-    tp = ranked.positives - torch.cat([ranked.missed, torch.tensor([ranked.positives])])[steps]
+def counts_above(ranked: Ranked, thresholds: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """True and false positives (T,) of `p > t` for each of the thresholds (T,) in [0,1]."""
+    limits = (thresholds.float().view(torch.int32).numpy() << 1) | 1
+    rejected = ranked.keys.searchsorted(limits, side="right")
+    # a step is rejected where the pixels below it are not all that is
+    steps = ranked.below.searchsorted(rejected)
+    tp = ranked.positives - np.append(ranked.missed, ranked.positives)[steps]
     return tp, ranked.positives + ranked.negatives - rejected - tp
 
 
@@ -126,7 +119,7 @@ def pairs_in_order(ranked: Ranked) -> int:
 
     The Mann-Whitney statistic: AUC = this / (2 · positives · negatives).
     """
-    return int((ranked.found * (2 * (ranked.below - ranked.missed) + ranked.tied)).sum())
+    return int(ranked.found @ (2 * (ranked.below - ranked.missed) + ranked.tied))
 
 
 def precisions(ranked: Ranked) -> int:
@@ -135,8 +128,8 @@ def precisions(ranked: Ranked) -> int:
     Average precision, Σ (R_n - R_(n-1)) P_n, is its mean over tampered pixels; rounding moves that by at most 2^-33.
     """
     size = ranked.positives + ranked.negatives
-    precision = (ranked.positives - ranked.missed).double().div_(size - ranked.below)
-    return int((ranked.found * precision.mul_(UNIT).round_().long()).sum())
+    precision = (ranked.positives - ranked.missed) / (size - ranked.below)
+    return int(ranked.found @ np.rint(precision * UNIT).astype(np.int64))
 
 
 def best_cut(ranked: Ranked, inverted: bool = False) -> tuple[int, int, float]:
@@ -153,14 +146,13 @@ def best_cut(ranked: Ranked, inverted: bool = False) -> tuple[int, int, float]:
         return 0, 0 if inverted else negatives, -1.0
     # the best cut has tampered pixels next to it, on the side it calls tampered
     if inverted:
-        tp, fp = missed + found, below - missed + tied
+        tp, called, last = missed + found, below + found + tied, below + tied
     else:
-        tp, fp = positives - missed, negatives - below + missed
-    # F1 / 2 = TP / (TP + FP + P); numpy's argmax names the first of equals
-    at = int(tp.double().div_(tp + fp + positives).numpy().argmax())
-    place = int(below[at] + tied[at]) if inverted else int(below[at]) - 1
-    threshold = (keys[place : place + 1] >> 1).view(torch.float32).item() if place >= 0 else -1.0
-    return int(tp[at]), int(fp[at]), threshold
+        tp, called, last = positives - missed, positives + negatives - below, below - 1
+    # F1 / 2 = TP / (called + P); argmax names the first of equals
+    at = int((tp / (called + positives)).argmax())
+    threshold = float((keys[last[at]] >> 1).view(np.float32)) if last[at] >= 0 else -1.0
+    return int(tp[at]), int(called[at] - tp[at]), threshold
 
 
 def confusion(probability: Tensor, mask: Tensor, valid: Tensor, threshold: float = 0.5) -> Tensor:
