@@ -21,7 +21,7 @@ from ncl_lightning.module import NCLModule, load_checkpoint
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
 from ncl_lightning.results import ResultsWriter, file_hash
-from ncl_lightning.runs import RunLogger, SaveRunConfig, find_checkpoint, output_folder
+from ncl_lightning.runs import SHIPPED, RunLogger, SaveRunConfig, find_checkpoint, output_folder
 
 
 class NCLCLI(LightningCLI):
@@ -65,7 +65,12 @@ class NCLCLI(LightningCLI):
             raise argparse.ArgumentError(None, _suggested(str(error), sorted(known))) from error
         command = self.config.subcommand
         options = self.config[command]
-        if options.ckpt_path in ("last", "best"):
+        if command == "predict" and not options.ckpt_path:
+            options.ckpt_path = "shipped"
+            print(f"no --ckpt_path: with the model that comes with ncl_lightning, see {SHIPPED.parent / 'README.md'}")
+        if options.ckpt_path == "shipped":
+            options.ckpt_path = str(SHIPPED)
+        elif options.ckpt_path in ("last", "best"):
             # of a fit this folder holds the runs; of the others it is where they write
             given = options.trainer.default_root_dir if command in ("fit", "validate") else None
             root = Path(given or "runs")

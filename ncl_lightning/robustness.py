@@ -26,6 +26,7 @@ from ncl_lightning.module import NCLModule, load_checkpoint
 from ncl_lightning.per_image import Row
 from ncl_lightning.plots import robustness_plot
 from ncl_lightning.results import file_hash, with_intervals
+from ncl_lightning.runs import beside_checkpoint
 
 
 class RobustnessTrainer(Trainer):
@@ -57,6 +58,7 @@ class RobustnessTrainer(Trainer):
         pending = _pending(plan, ledger)
         checkpoint = load_checkpoint(str(ckpt_path))
         model.load_state_dict(checkpoint["state_dict"])
+        model.val_threshold = checkpoint.get("val_threshold")
         datasets: list[Any] = [loader.dataset for loader in datamodule.test_dataloader()]
         # as in `test`, and before anything is distorted: what was trained on is not scored on
         datamodule.guard.load_state_dict(checkpoint.get(type(datamodule).__qualname__, {}))
@@ -146,7 +148,7 @@ class RobustnessCLI(NCLCLI):
         }
         name = hashlib.sha256(json.dumps(run, sort_keys=True, default=str).encode()).hexdigest()[:12]
         given = options.trainer.default_root_dir
-        folder = Path(given) if given else Path(options.ckpt_path).parent / f"robustness-{name}"
+        folder = Path(given) if given else beside_checkpoint(options.ckpt_path) / f"robustness-{name}"
         self.trainer.ledger = Ledger(folder / "robustness.csv", name)  # type: ignore[attr-defined]
         if self.trainer.is_global_zero:
             text = json.loads(json.dumps({"run": name, "checkpoint": options.ckpt_path, **run}, default=str))

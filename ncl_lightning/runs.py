@@ -68,6 +68,10 @@ def run_folder(trainer: Trainer) -> Path | None:
     return None
 
 
+SHIPPED = Path(__file__).parent / "weights" / "traces.ckpt"
+"""The model that comes with the package, `--ckpt_path shipped`; weights/README.md is its card."""
+
+
 def find_checkpoint(name: str, root: Path) -> Path:
     """The newest `last.ckpt` or `best.ckpt` of the runs below a folder.
 
@@ -80,11 +84,16 @@ def find_checkpoint(name: str, root: Path) -> Path:
     return files[-1]
 
 
+def beside_checkpoint(checkpoint: str) -> Path:
+    """A checkpoint's folder; of the shipped model the working folder, since nothing is written into the package."""
+    return Path() if Path(checkpoint) == SHIPPED else Path(checkpoint).parent
+
+
 def output_folder(kind: str, given: str | None, checkpoint: str | None) -> Path:
     """Where `test` and `predict` write: the folder given, or `<kind>-<time>` beside the checkpoint."""
     if given:
         return Path(given)
-    beside = Path(checkpoint).parent if checkpoint else Path()
+    beside = beside_checkpoint(checkpoint) if checkpoint else Path()
     return beside / f"{kind}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
 
 

@@ -1,0 +1,60 @@
+"""`export CKPT OUT`: a checkpoint to hand on, without what belongs to the machine that trained it."""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import auto_cli
+
+from ncl_lightning.data import ManipulationDataModule
+from ncl_lightning.errors import InputError
+from ncl_lightning.module import load_checkpoint
+
+# the others are the optimizer's, the loops' and the callbacks', which hold paths
+_KEPT = (
+    "state_dict",
+    "hyper_parameters",
+    "datamodule_hyper_parameters",
+    "val_threshold",
+    "epoch",
+    "global_step",
+    "pytorch-lightning_version",
+)
+# of the data only what evaluation needs: sources are paths of one machine
+_DATA = ManipulationDataModule.EVALUATION_KEYS
+
+
+def export(ckpt: Path, out: Path, fingerprints: bool = True) -> None:
+    """Write a checkpoint to hand on: weights, what evaluation needs, and what it was trained on as fingerprints.
+
+    It serves every command but to go on training; optimizer, callbacks and paths stay behind.
+
+    Args:
+        ckpt: Checkpoint of a run.
+        out: File to write; it must not exist.
+        fingerprints: Keep the fingerprints (32×32 grey thumbnails) of the training and validation pictures, by which
+            `test` refuses to score on them.
+    """
+    checkpoint = load_checkpoint(str(ckpt))
+    if out.exists():
+        raise InputError(f"{out}: the file exists; give a new one")
+    kept: dict[str, Any] = {key: checkpoint[key] for key in _KEPT if key in checkpoint}
+    data = kept.get("datamodule_hyper_parameters", {})
+    kept["datamodule_hyper_parameters"] = {key: data[key] for key in _DATA if key in data}
+    # a path of the machine that trained it, and of no use to what has the weights
+    kept.get("hyper_parameters", {}).pop("warm_start", None)
+    guard = ManipulationDataModule.__qualname__
+    if fingerprints and guard in checkpoint:
+        kept[guard] = checkpoint[guard]
+    kept["ncl_lightning_version"] = version("ncl_lightning")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(kept, out)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, of {ckpt.stat().st_size / 1e6:.1f} MB")
+
+
+def main() -> int:
+    """Run the command line."""
+    auto_cli(export, args=sys.argv[2:], exit_on_error=False, as_positional=True)
+    return 0

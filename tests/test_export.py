@@ -1,0 +1,57 @@
+"""A checkpoint to hand on, and the one that comes with the package."""
+
+import json
+from pathlib import Path
+
+import torch
+from conftest import command, make_set, succeed
+
+from ncl_lightning.runs import SHIPPED
+
+
+def test_an_exported_checkpoint_serves_like_the_run(trained: Path, tmp_path: Path) -> None:
+    trained = trained / "checkpoints" / "best.ckpt"
+    out = tmp_path / "handed_on.ckpt"
+    succeed("export", trained, out)
+    assert out.stat().st_size < trained.stat().st_size / 2
+    whole, kept = (torch.load(file, weights_only=True) for file in (trained, out))
+    assert kept["val_threshold"] == whole["val_threshold"]
+    assert not {"callbacks", "optimizer_states", "loops"} & set(kept)
+    # no path of the machine that trained it
+    assert str(tmp_path.parent).encode() not in out.read_bytes()
+
+    data = make_set(tmp_path / "set", 3, 1, seed=9)
+    scores = []
+    for number, checkpoint in enumerate((trained, out)):
+        folder = tmp_path / str(number)
+        succeed(
+            "test", f"--ckpt_path={checkpoint}", f"--data.test={{new: {data}}}", f"--trainer.default_root_dir={folder}"
+        )
+        scores.append(json.loads((folder / "results.json").read_text())["sets"])
+    assert scores[0] == scores[1]
+    assert 0 <= scores[0]["new"]["f1_val"] <= 1
+
+    again = command("export", trained, out)
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+
+
+def test_predict_uses_the_shipped_model_when_none_is_named(tmp_path: Path) -> None:
+    data = make_set(tmp_path / "set", 2, size=(90, 130))
+    out = tmp_path / "out"
+    done = succeed("predict", f"--data.predict={data / 'Tp'}", f"--trainer.default_root_dir={out}")
+    assert "weights" in done.stdout
+    assert len(list(out.glob("*_heat.png"))) == 2
+    tested = succeed(
+        "test", "--ckpt_path=shipped", f"--data.test={{new: {data}}}", f"--trainer.default_root_dir={tmp_path / 'test'}"
+    )
+    assert "results.json" in tested.stdout
+
+
+def test_the_shipped_model_is_small_and_has_a_card() -> None:
+    assert SHIPPED.stat().st_size <= 12e6
+    card = (SHIPPED.parent / "README.md").read_text()
+    for word in ("research", "lead", "fails", "sha256"):
+        assert word in card.casefold()
+    checkpoint = torch.load(SHIPPED, weights_only=True)
+    assert checkpoint["val_threshold"] is not None
