@@ -15,7 +15,8 @@ from ncl_lightning.cli import NCLCLI
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml")) + sorted((ROOT / "configs").glob("experiments/*.yaml"))
 SWEEPS = sorted((ROOT / "configs").glob("sweeps/*.yaml"))
-DELTAS = ("ddp.yaml", "wandb.yaml")
+PROTOCOLS = sorted((ROOT / "configs").glob("protocols/*.yaml"))
+DELTAS = [ROOT / "configs" / name for name in ("ddp.yaml", "wandb.yaml")] + PROTOCOLS
 
 
 class ParseOnly(NCLCLI):
@@ -29,9 +30,9 @@ def parse(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> Any:
     return ParseOnly().config["fit"]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", CONFIGS + PROTOCOLS, ids=lambda path: path.stem)
 def test_every_config_parses(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
-    base = ["--config", str(ROOT / "configs" / "ncl.yaml")] if config.name in DELTAS else []
+    base = ["--config", str(ROOT / "configs" / "ncl.yaml")] if config in DELTAS else []
     options = parse(monkeypatch, ["fit", *base, "--config", str(config)])
     for section, values in yaml.safe_load(config.read_text()).items():
         for key, value in values.items() if isinstance(values, dict) else ():
