@@ -16,6 +16,7 @@ from ncl_lightning.entries import OnCount, entry, open_entry
 from ncl_lightning.errors import InputError
 from ncl_lightning.holdout import hold_out
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
+from ncl_lightning.predict import without_outputs
 from ncl_lightning.sampling import Draws, DrawSampler
 from ncl_lightning.sources import Source, SourceSpec, find_images
 from ncl_lightning.transforms import (
@@ -223,7 +224,7 @@ class ManipulationDataModule(LightningDataModule):
         return PredictionDataset(self.prediction_files(), self._evaluation())
 
     def prediction_files(self) -> list[Path]:
-        """The pictures that `predict` names: a file, or every image below a folder.
+        """The pictures that `predict` names: a file, or every image below a folder but what `predict` wrote there.
 
         Raises:
             InputError: Nothing is named, it does not exist, or the folder has no picture.
@@ -235,7 +236,7 @@ class ManipulationDataModule(LightningDataModule):
             return [path]
         if not path.is_dir():
             raise InputError(f"{path}: no such file or folder; give a picture or a folder to --data.predict")
-        files = find_images(path)
+        files = without_outputs(find_images(path))
         if not files:
             raise InputError(f"{path}: no picture in this folder; give one with images to --data.predict")
         return files
