@@ -103,10 +103,10 @@ def _check(made: Entry, held: Mapping[str, int], on_count: OnCount) -> None:
         # what `only` leaves out does not matter
         if expected is None or made.only not in (None, kind) or bounds[0] <= count <= bounds[-1]:
             continue
-        wrong.append(f"{count} {kind} pictures instead of {' to '.join(map(str, bounds))}")
+        wrong.append(f"{kind} pictures: {count} instead of {' to '.join(map(str, bounds))}")
     if not wrong:
         return
-    line = f"{made.source}: {' and '.join(wrong)}: not the data of the protocol"
+    line = f"{made.source}: {', '.join(wrong)}: not the data of the protocol"
     if on_count == "error":
         raise InputError(f"{line}; complete it, or give --data.counts=warn to go on with what is there")
     logger.warning(line)

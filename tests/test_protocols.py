@@ -142,8 +142,8 @@ def test_a_protocols_own_weights_and_test_sets(datasets: Path) -> None:
 
 def test_a_wrong_count_names_the_source_and_both_numbers(small_set: Path) -> None:
     for said, line in (
-        ({"tampered": 5}, "4 tampered pictures instead of 5"),
-        ({"authentic": [3, 4]}, "2 authentic pictures instead of 3 to 4"),
+        ({"tampered": 5}, "tampered pictures: 4 instead of 5"),
+        ({"authentic": [3, 4]}, "authentic pictures: 2 instead of 3 to 4"),
     ):
         data = ManipulationDataModule(test={"a": {"source": small_set.name, **said}}, root=str(small_set.parent))
         with pytest.raises(InputError, match=f"{small_set.name}: {line}"):
