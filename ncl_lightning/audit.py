@@ -96,6 +96,8 @@ def _tests(given: list[str]) -> dict[str, list[str]]:
             named = jsonlib.loads(given[0])
         except ValueError as error:
             raise InputError(f'audit: --test {given[0]}: not JSON ({error}); write {{"NAME": "SOURCE"}}') from error
+        if "class_path" in named:
+            return {"test": given}
         if not all(isinstance(source, str) for source in named.values()):
             raise InputError(f"audit: --test {given[0]}: give each source as a string")
         return {f"test {name}": [source] for name, source in named.items()}

@@ -12,9 +12,13 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from ncl_lightning.datasets import Batch, EpochSampler, FixedSampler, ManipulationDataset, PredictionDataset, collate
+from ncl_lightning.entries import OnCount, entry, open_entry
 from ncl_lightning.errors import InputError
+from ncl_lightning.holdout import hold_out
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
-from ncl_lightning.sources import Source, SourceSpec, find_images, open_source
+from ncl_lightning.predict import without_outputs
+from ncl_lightning.sampling import Draws, DrawSampler
+from ncl_lightning.sources import Source, SourceSpec, find_images
 from ncl_lightning.transforms import (
     Augmentation,
     EvalSizing,
@@ -38,7 +42,10 @@ class ManipulationDataModule(LightningDataModule):
 
     A data source is one string: a folder with `Tp/`, `Gt/` and optionally `Au/`; a `.json` list of
     `[image, mask or "Negative"]`; a `.csv` manifest with columns `image,mask`; `synthetic:N`;
-    `synthetic:FOLDER`. A mapping `{class_path, init_args}` names a source class of one's own.
+    `synthetic:FOLDER`. A mapping `{class_path, init_args}` names a source class of one's own, and a mapping
+    `{source, weight, only, tampered, authentic}` says more of a source: its share of a training epoch (relative; of
+    all training sources or of none), which pictures to take (`only: tampered` or `only: authentic`), and how many
+    of each it is to hold (a count, or `[least, most]`). `configs/protocols/` has such files.
 
     Args:
         train: Sources to train on.
@@ -58,6 +65,14 @@ class ManipulationDataModule(LightningDataModule):
         seed: Seed of shuffling, augmentation and synthesis in training; by default that of `seed_everything`.
         leakage: Where a picture to score on was trained or selected on, or is a copy of one that was: `error`:
             refuse; `warn`: say so, in results.json too; `ignore`: do not look.
+        root: Folder that the sources' relative paths lie below; by default the working directory.
+        val_share: Instead of val: share of the training pictures to hold out for validation, 0–1. Names decide,
+            so it is the same for every seed; pictures of one original stay on one side where names tell it.
+        authentic_share: Share of authentic pictures among those of a training epoch; by default as they come.
+        epoch_samples: Pictures in a training epoch; by default as many as there are.
+        counts: Where a source holds other counts than it is said to: `error`: refuse; `warn`: say so; `ignore`:
+            do not look.
+        protocol: Name and version of the protocol that all this follows; kept with the results, and nothing else.
     """
 
     # what evaluation needs to be repeated: taken from a checkpoint unless said otherwise
@@ -79,17 +94,30 @@ class ManipulationDataModule(LightningDataModule):
         num_workers: int = 2,
         seed: int | None = None,
         leakage: OnLeakage = "error",
+        root: str | None = None,
+        val_share: float = 0.0,
+        authentic_share: float | None = None,
+        epoch_samples: int | None = None,
+        counts: OnCount = "error",
+        protocol: str | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
             ("size", size, 8),
             ("max_size", max_size, 8),
             ("batch_size", batch_size, 1),
+            ("epoch_samples", epoch_samples, 1),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise InputError(f"data.{name} is {value}: give at least {least}")
+        if not 0 <= val_share < 1 or not 0 <= (authentic_share or 0) <= 1:
+            raise InputError(f"data.val_share is {val_share}, data.authentic_share {authentic_share}: give shares of 1")
+        if val and val_share:
+            raise InputError(f"data.val is {val} and data.val_share {val_share}: give one of them (--data.val_share 0)")
         self.save_hyperparameters()
         self._datasets: dict[str, Any] = {}
+        self._draws: Draws | None = None
+        self._split: tuple[list[Source], list[Source]] | None = None
         self.guard = LeakageGuard(leakage)
 
     @property
@@ -138,7 +166,27 @@ class ManipulationDataModule(LightningDataModule):
         # evaluation is the same for every seed, so that seeds can be compared
         seed = self.seed if part == "train" else 0
         stream = int(np.random.SeedSequence([seed, _STREAMS[part]]).generate_state(1)[0])
-        return [open_source(spec, size=self.hparams["size"], seed=stream + i) for i, spec in enumerate(specs)]
+        size, root, counts = (self.hparams[name] for name in ("size", "root", "counts"))
+        return [open_entry(entry(spec), size, stream + i, root, counts) for i, spec in enumerate(specs)]
+
+    def _divided(self) -> tuple[list[Source], list[Source]]:
+        """What to train on, and what is held out of it for validation."""
+        if self._split is None:
+            sources, share = self._open("train", self.hparams["train"]), self.hparams["val_share"]
+            copies = self.guard.action != "ignore"
+            self._split = hold_out(sources, share, copies) if share else (sources, [])
+        return self._split
+
+    def _weighed(self, sources: list[Source]) -> Draws | None:
+        """The draws of each epoch; None where every picture comes once."""
+        weights = [entry(spec).weight for spec in self.hparams["train"]]
+        given = [weight for weight in weights if weight is not None]
+        if given and len(given) < len(weights):
+            raise InputError("data.train: some sources have a weight and others have none; give all of them one")
+        share, samples = self.hparams["authentic_share"], self.hparams["epoch_samples"]
+        if not given and share is None and samples is None:
+            return None
+        return Draws(sources, given or None, share, samples, self.seed)
 
     def _evaluation(self) -> Any:
         hparams = self.hparams
@@ -147,17 +195,21 @@ class ManipulationDataModule(LightningDataModule):
     def _train_dataset(self) -> ManipulationDataset:
         sizing = sizing_transforms(self.hparams["train_sizing"], self.hparams["size"], self.hparams["max_size"])
         transform = pipeline([*sizing, *augmentations(self.hparams["augment"])])
-        dataset = ManipulationDataset(self._open("train", self.hparams["train"]), transform, self.seed, name="train")
+        dataset = ManipulationDataset(self._divided()[0], transform, self.seed, name="train")
+        self._draws = self._weighed(dataset.sources)
         world = self.trainer.world_size if self.trainer else 1
-        if len(dataset) < self.hparams["batch_size"] * world:
+        count = len(dataset if self._draws is None else self._draws)
+        if count < self.hparams["batch_size"] * world:
             raise InputError(
-                f"data.train holds {len(dataset)} pictures, fewer than one batch on {world} process(es): "
+                f"data.train holds {count} pictures, fewer than one batch on {world} process(es): "
                 f"lower data.batch_size (now {self.hparams['batch_size']})"
             )
         return dataset
 
     def _val_dataset(self) -> ManipulationDataset:
-        return ManipulationDataset(self._open("val", self.hparams["val"]), self._evaluation(), name="val")
+        given = self.hparams["val"]
+        sources = self._divided()[1] if self.hparams["val_share"] else self._open("val", given)
+        return ManipulationDataset(sources, self._evaluation(), name="val")
 
     def _test_dataset(self) -> list[ManipulationDataset]:
         sets: Mapping[str, SourceSpec] = self.hparams["test"] or {}
@@ -172,7 +224,7 @@ class ManipulationDataModule(LightningDataModule):
         return PredictionDataset(self.prediction_files(), self._evaluation())
 
     def prediction_files(self) -> list[Path]:
-        """The pictures that `predict` names: a file, or every image below a folder.
+        """The pictures that `predict` names: a file, or every image below a folder but what `predict` wrote there.
 
         Raises:
             InputError: Nothing is named, it does not exist, or the folder has no picture.
@@ -184,21 +236,20 @@ class ManipulationDataModule(LightningDataModule):
             return [path]
         if not path.is_dir():
             raise InputError(f"{path}: no such file or folder; give a picture or a folder to --data.predict")
-        files = find_images(path)
+        files = without_outputs(find_images(path))
         if not files:
             raise InputError(f"{path}: no picture in this folder; give one with images to --data.predict")
         return files
 
     def _loader(self, dataset: Dataset[Batch], train: bool = False) -> DataLoader[Batch]:
         trainer = self.trainer
-        kind: Callable[..., EpochSampler] = EpochSampler if train else FixedSampler
-        sampler = kind(
-            dataset,
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-            shuffle=train,
-            seed=self.seed,
-        )
+        world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        sampler: EpochSampler
+        if train and self._draws:
+            sampler = DrawSampler(self._draws, world, rank)
+        else:
+            kind: Callable[..., EpochSampler] = EpochSampler if train else FixedSampler
+            sampler = kind(dataset, num_replicas=world, rank=rank, shuffle=train, seed=self.seed)
         # padded to a common size, a picture's score would depend on those beside it
         alone = self.hparams["eval_sizing"] == "native"
         evaluation_size = 1 if alone else self.hparams["eval_batch_size"] or self.hparams["batch_size"]
@@ -217,7 +268,7 @@ class ManipulationDataModule(LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled, augmented; the last incomplete batch is dropped."""
+        """Shuffled or drawn, augmented; the last incomplete batch is dropped."""
         return self._loader(self._datasets["train"], train=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:

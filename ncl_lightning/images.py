@@ -70,7 +70,7 @@ class Pair:
         if self.mask_of:
             tampered: Mask = self.mask_of(_decode(self.mask, _rgb)[0])
         else:
-            tampered = _decode(self.mask, _levels)[0] > 127.5
+            tampered = _decode(self.mask, _levels)[0] > 127
         if self.inverted:
             tampered = ~tampered
         if tampered.shape == (height, width):
@@ -264,20 +264,25 @@ def _decode(path: Path, convert: Callable[[NDArray[Any]], Pixels]) -> tuple[Pixe
         return np.require(pixels, requirements=("C", "W")), header.orientation
 
 
+# how a file ends that nothing is cut off from
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+
+
 def _samples(file: BinaryIO, header: _Header) -> tuple[NDArray[Any], int]:
     """Samples (H, W) or (H, W, C), alpha last where C is 2 or 4, and the orientation left to undo."""
     picture = header.picture
     if picture is not None:
-        # OpenCV decodes JPEG faster, but fills the rest of a truncated one with grey and says nothing
-        if picture.format == "JPEG" and picture.mode in ("RGB", "L"):
+        bits = "".join(str(tile[3]) for tile in getattr(picture, "tile", ()))
+        plain = picture.mode in ("RGB", "L") and "transparency" not in picture.info
+        # OpenCV decodes faster, but fills the rest of a truncated JPEG with grey and says nothing
+        if picture.format in _ENDS and plain and ";" not in bits and not getattr(picture, "is_animated", False):
             file.seek(0)
             data = file.read()
-            if data.rstrip(b"\0").endswith(b"\xff\xd9"):
-                flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-                decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            if data.rstrip(b"\0").endswith(_ENDS[picture.format]):
+                flags = cv2.IMREAD_COLOR_RGB if picture.mode == "RGB" else cv2.IMREAD_GRAYSCALE
+                decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
                 if decoded is not None:
                     return decoded, header.orientation
-        bits = "".join(str(tile[3]) for tile in getattr(picture, "tile", ()))
         channels = len(picture.getbands())
         picture.load()
         # OpenCV fails on a TIFF that lies on its side

@@ -13,6 +13,21 @@ from ncl_lightning import draw
 from ncl_lightning.datasets import Batch
 from ncl_lightning.images import write_image
 
+OUTPUTS = ("heat", "mask", "overlay")
+
+
+def without_outputs(files: Sequence[Path]) -> list[Path]:
+    """Files but what an earlier run wrote among them: `_heat`, `_mask` and `_overlay` of one stem, all three."""
+    known = set(files)
+    written = {
+        path
+        for heat in files
+        if heat.name.endswith("_heat.png")
+        and known.issuperset(trio := [heat.with_name(f"{heat.stem[:-5]}_{kind}.png") for kind in OUTPUTS])
+        for path in trio
+    }
+    return [path for path in files if path not in written]
+
 
 def output_stems(files: Sequence[Path], root: Path) -> dict[str, Path]:
     """For each picture, the path below the output folder that its files' names begin with.

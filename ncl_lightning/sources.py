@@ -53,7 +53,10 @@ class Picture:
 
 
 class Source(Protocol):
-    """What a data set of one's own implements."""
+    """What a data set of one's own implements.
+
+    With a method `authentic(epoch)`, booleans (N,), authentic pictures can be drawn by share: `data.authentic_share`.
+    """
 
     def __len__(self) -> int:
         """How many pictures."""
@@ -80,6 +83,10 @@ class FileSource:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def authentic(self, epoch: int = 0) -> NDArray[np.bool_]:
+        """Which pictures (N,) are authentic."""
+        return np.array([pair.mask is None for pair in self.pairs], bool)
 
     def read(self, index: int, epoch: int = 0) -> Picture:
         """Picture `index`, the same in every epoch.
@@ -119,6 +126,11 @@ class BalancedSource:
 
     def __len__(self) -> int:
         return self.each * len(self.sources)
+
+    def authentic(self, epoch: int = 0) -> NDArray[np.bool_]:
+        """Which pictures (N,) of an epoch's draw are authentic."""
+        drawn = [source.authentic()[self._draw(part, epoch)] for part, source in enumerate(self.sources)]
+        return np.concatenate(drawn)
 
     def read(self, index: int, epoch: int = 0) -> Picture:
         """Picture `index` of an epoch's draw.

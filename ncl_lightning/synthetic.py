@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from ncl_lightning.deadleaves import scene
 from ncl_lightning.errors import InputError
@@ -93,6 +94,10 @@ class SyntheticSource:
         if rng.random() < self.authentic_share:
             return "authentic"
         return str(rng.choice(self.recipes, p=self.chances))
+
+    def authentic(self, epoch: int = 0) -> NDArray[np.bool_]:
+        """Which samples (N,) of an epoch stay authentic."""
+        return np.array([self.recipe(index, epoch) == "authentic" for index in range(self.count)], bool)
 
     def read(self, index: int, epoch: int = 0) -> Picture:
         """Sample `index` of an epoch: the picture (H, W, 3) and its mask (H, W), empty for authentic ones.

@@ -24,11 +24,20 @@ class Fault:
 
 
 class Walk:
-    """The pairs of a source that can be looked into, and the faults of those that can't."""
+    """The pairs of a source that can be looked into, and the faults of those that can't.
+
+    Raises:
+        InputError: There is nothing to look into at all.
+    """
 
     def __init__(self, spec: str) -> None:
         self.pairs: list[Pair] = []
         self.faults: list[Fault] = []
+        if spec.lstrip().startswith("{"):
+            raise InputError(
+                f"audit: {spec}: a source class of one's own has no files to look into; "
+                "write its pictures as a folder with Tp/, Gt/ and Au/, and audit that"
+            )
         kind, colon, rest = spec.partition(":")
         if colon and kind == "synthetic":
             self._photographs(rest)

@@ -179,6 +179,13 @@ def test_photographs_and_other_layouts(tmp_path: Path, small_set: Path) -> None:
         Walk("nowhere")
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_source_class_has_no_files_to_audit(split: str) -> None:
+    spec = json.dumps({"class_path": "mine.Data", "init_args": {"folder": "here"}})
+    with pytest.raises(InputError, match=r"mine\.Data.*no files to look into; write its pictures as a folder"):
+        audit(**{split: [spec]})  # type: ignore[arg-type]
+
+
 def test_the_command(small_set: Path, tmp_path: Path) -> None:
     shutil.copytree(small_set, tmp_path / "other")
     tests = json.dumps({"mine": str(tmp_path / "other")})

@@ -170,6 +170,20 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
     assert cv2.imread(str(out / "a_overlay.png")).shape == (50, 70, 3)
 
 
+def test_predict_takes_none_of_its_own_pictures(trained: Path, tmp_path: Path) -> None:
+    best = trained / "checkpoints" / "best.ckpt"
+    for name in ("a.png", "sub/b.png", "c_mask.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.full((40, 40, 3), 90, np.uint8))
+    # into the folder itself, then below it
+    for out in (tmp_path, tmp_path / "out"):
+        options = ["predict", f"--ckpt_path={best}", f"--data.predict={tmp_path}", f"--trainer.default_root_dir={out}"]
+        assert "heat maps of 3 pictures" in succeed(*options).stdout
+    # only what predict writes is left out: a picture may well be called c_mask
+    wanted = {f"{stem}_{kind}.png" for stem in ("a", "sub/b", "c_mask") for kind in ("heat", "mask", "overlay")}
+    assert {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")} == wanted
+
+
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     data = make_set(tmp_path / "data", 6)
     options = ["fit", *TINY, f"--data.train=[{data}]", f"--data.val={data}", "--panels.count=0"]

@@ -15,11 +15,12 @@ from ncl_lightning.cli import NCLCLI
 from ncl_lightning.sweeps import expand
 
 ARMS = sorted((ROOT / "configs").glob("arms/*.yaml"))
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml")) + ARMS
+PROTOCOLS = sorted((ROOT / "configs").glob("protocols/*.yaml"))
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 EXPERIMENTS = sorted((ROOT / "configs").glob("experiments/*.yaml"))
 SWEEPS = sorted((ROOT / "configs").glob("sweeps/*.yaml")) + EXPERIMENTS
 # files to stack on another
-DELTAS = ("ddp.yaml", "wandb.yaml", *(arm.name for arm in ARMS))
+DELTAS = [ROOT / "configs" / name for name in ("ddp.yaml", "wandb.yaml")] + PROTOCOLS + ARMS
 
 
 class ParseOnly(NCLCLI):
@@ -33,9 +34,9 @@ def parse(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> Any:
     return ParseOnly().config["fit"]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", CONFIGS + PROTOCOLS + ARMS, ids=lambda path: path.stem)
 def test_every_config_parses(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
-    base = ["--config", str(ROOT / "configs" / "ncl.yaml")] if config.name in DELTAS else []
+    base = ["--config", str(ROOT / "configs" / "ncl.yaml")] if config in DELTAS else []
     options = parse(monkeypatch, ["fit", *base, "--config", str(config)])
     for section, values in yaml.safe_load(config.read_text()).items():
         for key, value in values.items() if isinstance(values, dict) else ():
