@@ -37,6 +37,7 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
     done = [run for run in runs if (out / run.name / "test" / "results.json").is_file()]
     if done:
         print(summarise(out, [(run.arm, out / run.name) for run in done]))
+    print(f"{len(done)} of {len(runs)} runs are done in {out}")
     if failed:
         raise InputError(f"{len(failed)} of {len(runs)} runs failed ({', '.join(failed)}); give the command again")
 

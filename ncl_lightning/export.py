@@ -1,5 +1,6 @@
 """`export CKPT OUT`: a checkpoint to hand on, without what belongs to the machine that trained it."""
 
+import math
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +27,7 @@ _KEPT = (
 _DATA = ManipulationDataModule.EVALUATION_KEYS
 
 
-def export(ckpt: Path, out: Path, fingerprints: bool = True) -> None:
+def export(ckpt: Path, out: Path, threshold: float = 0.5, fingerprints: bool = True) -> None:
     """Write a checkpoint to hand on: weights, what evaluation needs, and what it was trained on as fingerprints.
 
     It serves every command but to go on training; optimizer, callbacks and paths stay behind.
@@ -34,6 +35,8 @@ def export(ckpt: Path, out: Path, fingerprints: bool = True) -> None:
     Args:
         ckpt: Checkpoint of a run.
         out: File to write; it must not exist.
+        threshold: A threshold that suits, such as validation's best one: the logits are moved so that it comes to
+            lie at 0.5, where everybody cuts. Ranks, and so AUC and average precision, stay.
         fingerprints: Keep the fingerprints (32×32 grey thumbnails) of the training and validation pictures, by which
             `test` refuses to score on them.
     """
@@ -45,6 +48,8 @@ def export(ckpt: Path, out: Path, fingerprints: bool = True) -> None:
     kept["datamodule_hyper_parameters"] = {key: data[key] for key in _DATA if key in data}
     # a path of the machine that trained it, and of no use to what has the weights
     kept.get("hyper_parameters", {}).pop("warm_start", None)
+    if threshold != 0.5:
+        _move(kept, threshold)
     guard = ManipulationDataModule.__qualname__
     if fingerprints and guard in checkpoint:
         kept[guard] = checkpoint[guard]
@@ -52,6 +57,21 @@ def export(ckpt: Path, out: Path, fingerprints: bool = True) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(kept, out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, of {ckpt.stat().st_size / 1e6:.1f} MB")
+
+
+def _move(checkpoint: dict[str, Any], threshold: float) -> None:
+    """Let a probability of `threshold` become 0.5."""
+    bias = checkpoint["state_dict"].get("network.head.bias")
+    if not 0 < threshold < 1:
+        raise InputError(f"threshold is {threshold}; give one between 0 and 1")
+    if bias is None:
+        raise InputError("threshold: only of PivotNetwork is known where its logits come from; leave it at 0.5")
+    bias -= math.log(threshold / (1 - threshold))
+    # the one that validation chose moves along
+    chosen = checkpoint.get("val_threshold")
+    if chosen is not None and 0 < chosen < 1:
+        odds = chosen / (1 - chosen) * (1 - threshold) / threshold
+        checkpoint["val_threshold"] = round(odds / (1 + odds), 2)
 
 
 def main() -> int:

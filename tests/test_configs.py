@@ -83,7 +83,8 @@ def test_every_command_of_a_sweep_parses(monkeypatch: pytest.MonkeyPatch, sweep:
         options = parse(monkeypatch, words[words.index("fit") :])
         for key, value in chosen.items():
             if key != "config":
-                assert options[key] == value, key
+                # the command line reads text as YAML
+                assert options[key] == (yaml.safe_load(value) if isinstance(value, str) else value), key
         if "metric" in settings:
             assert options["checkpoint"]["monitor"] == settings["metric"]["name"]
 

@@ -1,11 +1,13 @@
 """A checkpoint to hand on, and the one that comes with the package."""
 
 import json
+import math
 from pathlib import Path
 
 import torch
 from conftest import command, make_set, succeed
 
+from ncl_lightning.module import NCLModule
 from ncl_lightning.runs import SHIPPED
 
 
@@ -30,6 +32,21 @@ def test_an_exported_checkpoint_serves_like_the_run(trained: Path, tmp_path: Pat
         scores.append(json.loads((folder / "results.json").read_text())["sets"])
     assert scores[0] == scores[1]
     assert 0 <= scores[0]["new"]["f1_val"] <= 1
+
+    # logits move by a constant: the threshold given comes to lie at 0.5
+    moved = tmp_path / "moved.ckpt"
+    succeed("export", trained, moved, "--threshold=0.2")
+    before, after = (
+        NCLModule.load_from_checkpoint(file, map_location="cpu", weights_only=True).eval() for file in (out, moved)
+    )
+    picture = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        p, q = before.probability(picture), after.probability(picture)
+    assert torch.equal(p > 0.2, q > 0.5)
+    torch.testing.assert_close(q.logit() - p.logit(), torch.full_like(p, math.log(4)), rtol=0, atol=1e-4)
+    refused = command("export", trained, tmp_path / "other.ckpt", "--threshold=1.5")
+    assert refused.returncode == 1
+    assert "between 0 and 1" in refused.stderr
 
     again = command("export", trained, out)
     assert again.returncode == 1

@@ -12,7 +12,7 @@ from conftest import ROOT, TINY, command, make_set, succeed
 
 from ncl_lightning.benchmarks import BENCHMARKS
 from ncl_lightning.data import ManipulationDataModule
-from ncl_lightning.entries import entry
+from ncl_lightning.entries import entry, open_entry
 from ncl_lightning.errors import InputError
 
 PROTOCOLS = sorted((ROOT / "configs" / "protocols").glob("*.yaml"))

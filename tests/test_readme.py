@@ -34,6 +34,9 @@ def test_readme_commands(tmp_path: Path) -> None:
         words = shlex.split(line)[3:]
         # small enough for a test; what the line itself says stays
         small = TINY if words[0] == "fit" and "--help" not in words else []
+        if words[0] == "experiment":
+            # it takes hours: tests/test_experiment.py runs one of its own
+            small = ["--only_table=true"]
         if "--data.root" in words:
             # a dozen flat pictures are not the protocol's data, and copies of each other
             small = [*small, "--data.counts=warn", "--data.leakage=ignore"]
