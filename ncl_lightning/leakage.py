@@ -1,8 +1,10 @@
 """The leakage guard: what a checkpoint was trained and selected on, and the refusal to score on any of it."""
 
 import logging
+import os
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,7 @@ from ncl_lightning.sources import Source
 logger = logging.getLogger(__name__)
 OnLeakage = Literal["error", "warn", "ignore"]
 _PARTS = ("train", "val")
+_Print = tuple[str, tuple[NDArray[np.uint8], int]]
 
 
 class LeakageGuard:
@@ -86,23 +89,30 @@ def source_prints(sources: Iterable[Source]) -> tuple[list[str], Prints]:
     Of files they are the files', of `synthetic:FOLDER` its photographs'; a source of one's own is read once, as it
     is in epoch 0.
     """
-    names: list[str] = []
-    prints: list[tuple[NDArray[np.uint8], int]] = []
-    for source in sources:
-        files = source_files(source)
-        for item in range(len(source)) if files is None else files:
-            try:
-                if isinstance(item, Path):
-                    name, made = str(item), _cached(item, item.stat().st_mtime_ns)
-                else:
-                    picture = source.read(item)
-                    name, made = picture.name, (thumbnail(picture.image), 0)
-            except (InputError, OSError):
-                # whoever loads it says what is wrong with it
-                continue
-            names.append(name)
-            prints.append(made)
-    return names, stack(prints)
+    found: list[_Print | None] = []
+    # decoders leave the interpreter to others while they work
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        for source in sources:
+            files = source_files(source)
+            # a source of one's own may not bear several threads
+            found += (
+                map(partial(_print, source), range(len(source)))
+                if files is None
+                else pool.map(partial(_print, source), files)
+            )
+    known = [one for one in found if one is not None]
+    return [name for name, _ in known], stack([made for _, made in known])
+
+
+def _print(source: Source, item: int | Path) -> _Print | None:
+    """A picture's name and fingerprint; None where it can't be read: whoever loads it says what is wrong with it."""
+    try:
+        if isinstance(item, Path):
+            return str(item), _cached(item, item.stat().st_mtime_ns)
+        picture = source.read(item)
+        return picture.name, (thumbnail(picture.image), 0)
+    except (InputError, OSError):
+        return None
 
 
 def source_files(source: Source) -> list[Path] | None:
