@@ -90,8 +90,13 @@ class NCLCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Say what is missing before anything is made."""
         options = self.config[self.subcommand]
-        if self.subcommand != "fit" and not options.ckpt_path:
+        path = options.ckpt_path
+        if self.subcommand != "fit" and not path:
             raise InputError(f"{self.subcommand} needs a checkpoint: give --ckpt_path FILE, or --ckpt_path best")
+        if self.subcommand == "fit" and path not in (None, "hpc", "registry") and "loops" not in load_checkpoint(path):
+            raise InputError(
+                f"{path}: an exported checkpoint, from which no run can go on; give --model.warm_start {path}"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer with the run's logger first and the callbacks of each command."""
@@ -124,7 +129,10 @@ class NCLCLI(LightningCLI):
             folder = output_folder("predict", root, checkpoint)
             callbacks.append(PredictionWriter(folder, options.model.threshold))
         self.config_init[self.subcommand]["trainer"]["callbacks"] = callbacks
-        return super().instantiate_trainer(logger=loggers, **kwargs)
+        trainer = super().instantiate_trainer(logger=loggers, **kwargs)
+        # after `best`, or it would hold best's score of one epoch before, and a run that resumes would save a worse one
+        trainer.callbacks.sort(key=lambda callback: getattr(callback, "filename", None) == "last")  # type: ignore[attr-defined]
+        return trainer
 
     def _loggers(self, root: str | None, checkpoint: str | None) -> list[Logger] | bool:
         """The run's own logger, then those given; a run that resumes goes on in its folder."""

@@ -47,7 +47,7 @@ def show(found: Sequence[dict[str, Any]], level: float) -> None:
     notes = [f"{sum(one['holds'] for one in found)} of {len(found)} differences hold"]
     notes[0] += f" (where nothing differs, about {(1 - level) * 100:g} % would by chance)."
     if any(len(one["runs_a"]) == len(one["runs_b"]) == 1 for one in found):
-        notes.append("The intervals are over images, not over seeds: to compare methods, give seeds by --group.")
+        notes.append("One run each: the intervals are over images alone. To compare methods, give seeds by --group.")
     Console().print(" ".join(notes), highlight=False)
 
 

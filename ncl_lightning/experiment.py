@@ -4,14 +4,17 @@ Runs that are done are skipped and killed ones go on where they stopped, so the 
 time. A run is done once its `test` has written results.json.
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from jsonargparse import auto_cli
 
 from ncl_lightning.arms import summarise
 from ncl_lightning.errors import InputError
+from ncl_lightning.files import write_json
 from ncl_lightning.sweeps import Run, expand
 
 
@@ -20,20 +23,29 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
 
     Args:
         file: A W&B sweep file of method `grid`, as in configs/experiments.
-        out: Folder of the runs, table.md and figure.png; by default runs/experiments/NAME.
+        out: Folder of the runs, table.md and figure.png; by default experiments/NAME.
         only_table: Start no run; table and figure of what is done.
     """
     runs = expand(file)
-    out = out or Path("runs", "experiments", file.stem)
+    for run in runs:
+        _same_settings(run, (out or Path("experiments", file.stem)) / run.name)
+    out = out or Path("experiments", file.stem)
     failed = []
     for number, run in enumerate(runs, 1):
         folder = out / run.name
         if only_table or (folder / "test" / "results.json").is_file():
             continue
-        print(f"[{number} of {len(runs)}] {run.name}", flush=True)
-        if not _finish(run, folder):
-            failed.append(run.name)
-            print(f"{run.name} failed; its output is in {folder / 'log.txt'}", file=sys.stderr, flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # let go of when the process ends, however it ends
+            with FileLock(folder / "lock", timeout=0):
+                print(f"[{number} of {len(runs)}] {run.name}", flush=True)
+                _same_settings(run, folder)
+                if not _finish(run, folder):
+                    failed.append(run.name)
+                    print(f"{run.name} failed; its output is in {folder / 'log.txt'}", file=sys.stderr, flush=True)
+        except Timeout:
+            print(f"[{number} of {len(runs)}] {run.name} is being run by another process: left to it", flush=True)
     done = [run for run in runs if (out / run.name / "test" / "results.json").is_file()]
     if done:
         print(summarise(out, [(run.arm, out / run.name) for run in done]))
@@ -42,17 +54,36 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
         raise InputError(f"{len(failed)} of {len(runs)} runs failed ({', '.join(failed)}); give the command again")
 
 
+def _same_settings(run: Run, folder: Path) -> None:
+    """Note what a run's folder is for; refuse to mix it with other settings.
+
+    Raises:
+        InputError: The folder's run has another command, or its configs have changed since.
+    """
+    asked = {"fit": list(run.fit[1:]), "configs": {str(path): path.read_text("utf-8") for path in run.configs()}}
+    note = folder / "run.json"
+    if note.is_file():
+        if json.loads(note.read_text("utf-8")) != asked:
+            raise InputError(f"{folder}: its run had other settings; remove the folder, or give another --out")
+    elif folder.is_dir():
+        write_json(note, asked)
+
+
 def _finish(run: Run, folder: Path) -> bool:
     """Train, or go on training, and test the best checkpoint. Whether both succeeded."""
-    folder.mkdir(parents=True, exist_ok=True)
     fit = [*run.fit, f"--trainer.default_root_dir={folder}"]
-    last = sorted(folder.glob("version_*/checkpoints/last.ckpt"))
+    last = _newest(folder, "last")
     if last:
-        fit.append(f"--ckpt_path={last[-1]}")
+        fit.append(f"--ckpt_path={last}")
     if not _logged(fit, folder):
         return False
-    best = sorted(folder.glob("version_*/checkpoints/best.ckpt"))
-    return bool(best) and _logged([*run.test(best[-1]), f"--trainer.default_root_dir={folder / 'test'}"], folder)
+    best = _newest(folder, "best")
+    return best is not None and _logged([*run.test(best), f"--trainer.default_root_dir={folder / 'test'}"], folder)
+
+
+def _newest(folder: Path, name: str) -> Path | None:
+    files = folder.glob(f"version_*/checkpoints/{name}.ckpt")
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)
 
 
 def _logged(command: list[str], folder: Path) -> bool:

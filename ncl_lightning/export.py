@@ -61,11 +61,13 @@ def export(ckpt: Path, out: Path, threshold: float = 0.5, fingerprints: bool = T
 
 def _move(checkpoint: dict[str, Any], threshold: float) -> None:
     """Let a probability of `threshold` become 0.5."""
-    bias = checkpoint["state_dict"].get("network.head.bias")
+    options = checkpoint.get("hyper_parameters", {})
+    bias = None if options.get("network") else checkpoint["state_dict"].get("network.head.bias")
     if not 0 < threshold < 1:
         raise InputError(f"threshold is {threshold}; give one between 0 and 1")
     if bias is None:
         raise InputError("threshold: only of PivotNetwork is known where its logits come from; leave it at 0.5")
+    options["threshold"] = 0.5
     bias -= math.log(threshold / (1 - threshold))
     # the one that validation chose moves along
     chosen = checkpoint.get("val_threshold")

@@ -4,8 +4,8 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.fingerprints import matches
@@ -14,6 +14,7 @@ from ncl_lightning.likeness import COPY
 from ncl_lightning.sources import FileSource, Source
 
 logger = logging.getLogger(__name__)
+Side = Literal["train", "val"] | None
 
 # the originals that a stem names: CASIA (github.com/namtpham/casia2groundtruth) both pictures that a splice is made of;
 # FantasticReality, tampCOCO and compRAISE by the lists of github.com/mjkwon2021/CAT-Net. That the first one named there
@@ -25,23 +26,6 @@ _NAMED = (
     re.compile(r"\d+_(\d{12})\.jpg_.*"),
     re.compile(r"(r[0-9a-f]{8}t)_Q.*"),
 )
-
-
-@dataclass(frozen=True)
-class _Groups:
-    """Sets of names that belong together, joined step by step."""
-
-    parent: dict[str, str]
-
-    def root(self, name: str) -> str:
-        while (above := self.parent.setdefault(name, name)) != name:
-            name = above
-        return name
-
-    def join(self, names: Sequence[str]) -> None:
-        roots = sorted(self.root(name) for name in names)
-        for root in roots[1:]:
-            self.parent[root] = roots[0]
 
 
 def originals(path: Path, folders: Iterable[Path] = ()) -> list[str]:
@@ -56,21 +40,26 @@ def originals(path: Path, folders: Iterable[Path] = ()) -> list[str]:
     for pattern in _NAMED:
         if found := pattern.fullmatch(path.stem):
             # Au_cha_00063 is cha00063 in the names of what was made of it
-            return [name.replace("_", "") for name in found.groups() if name]
+            # xxx00000 stands for no picture in particular
+            named = [name.replace("_", "") for name in found.groups() if name and not name.startswith("xxx")]
+            return named or [path.stem]
     return [path.stem]
 
 
-def held_out(paths: Sequence[Path], share: float) -> list[bool]:
-    """Whether each picture (N,) is held out: by a hash of the first name of all that belong together.
+def sides(paths: Sequence[Path], share: float) -> list[Side]:
+    """The side of each picture (N,): `train`, `val`, or None for neither.
 
-    It depends on names alone: not on the seed, the order, or where the data lies.
+    A hash of the first original that its name tells decides what is held out. No original of a held-out picture is
+    trained on, not as the donor of a splice either: what shares one without being held out is left out of both. So
+    names alone decide: not the seed, the order, or where the data lies.
     """
     folders = {path.parent for path in paths if path.stem == f"{path.parent.name}_orig"}
     names = [originals(path, folders) for path in paths]
-    groups = _Groups({})
-    for made_of in names:
-        groups.join(made_of)
-    return [_place(groups.root(made_of[0])) < share for made_of in names]
+    held = [_place(made_of[0]) < share for made_of in names]
+    seen = {name for made_of, flag in zip(names, held, strict=True) if flag for name in made_of}
+    return [
+        "val" if flag else None if seen & set(made_of) else "train" for made_of, flag in zip(names, held, strict=True)
+    ]
 
 
 def _place(name: str) -> float:
@@ -98,12 +87,15 @@ def hold_out(sources: Sequence[Source], share: float, copies: bool = True) -> tu
             )
         files.append(source)
     # all at once: what belongs together may lie in two sources
-    flags = iter(held_out([pair.image for source in files for pair in source.pairs], share))
+    chosen = sides([pair.image for source in files for pair in source.pairs], share)
+    flags = iter(chosen)
     train, val = [], []
     for source in files:
         taken = [next(flags) for _ in source.pairs]
-        train.append(_part(source, [not flag for flag in taken]))
-        val.append(_part(source, taken))
+        train.append(_part(source, [side == "train" for side in taken]))
+        val.append(_part(source, [side == "val" for side in taken]))
+    if left_out := chosen.count(None):
+        logger.warning(f"{left_out} of {len(chosen)} pictures share an original with held-out ones: left out of both")
     if not any(map(len, val)) or not all(map(len, train)):
         side, word = ("validation", "raise") if not any(map(len, val)) else ("training", "lower")
         raise InputError(f"data.val_share {share} leaves a source without pictures for {side}: {word} it")

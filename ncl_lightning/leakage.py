@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
@@ -90,8 +91,9 @@ def source_prints(sources: Iterable[Source]) -> tuple[list[str], Prints]:
     is in epoch 0.
     """
     found: list[_Print | None] = []
-    # decoders leave the interpreter to others while they work
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    # decoders leave the interpreter to others while they work; filters of warnings are not safe in threads, and are put
+    # back here
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         for source in sources:
             files = source_files(source)
             # a source of one's own may not bear several threads

@@ -18,6 +18,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.metrics import ImageScores, ImageTable
 from ncl_lightning.network import PivotNetwork
+from ncl_lightning.runs import SHIPPED
 
 
 class NCLModule(LightningModule):
@@ -51,7 +52,8 @@ class NCLModule(LightningModule):
         threshold: A pixel with a higher probability than this is called tampered.
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
         std: Standard deviation of the channels that they are divided by.
-        warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path).
+        warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path);
+            `shipped` is the model that comes along.
         network: A network of one's own instead: `{class_path, init_args}` with plain arguments.
         loss: A loss of one's own instead: `{class_path, init_args}` with plain arguments.
     """
@@ -145,7 +147,7 @@ class NCLModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Take the weights of `warm_start`, unless training resumes."""
-        start = self.hparams["warm_start"]
+        start = str(SHIPPED) if self.hparams["warm_start"] == "shipped" else self.hparams["warm_start"]
         if stage == "fit" and start and not self.trainer.ckpt_path:
             checkpoint = load_checkpoint(start)
             self.load_state_dict(checkpoint["state_dict"])

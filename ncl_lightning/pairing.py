@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ncl_lightning.errors import InputError
-from ncl_lightning.intervals import paired_difference
+from ncl_lightning.intervals import difference_of_methods, paired_difference
 from ncl_lightning.per_image import Row, read_rows
 
 SCORES = (
@@ -120,8 +120,8 @@ def compare(
 
     Returns:
         For each, plain numbers: `set`, `score`, `a`, `b`, `images` (pairs), `mean_a`, `mean_b`, `runs_a`, `runs_b`
-        (each run's mean), `difference` (b - a) with its interval `low` and `high`, `holds` (it leaves out 0) and
-        `better` (that arm's name, or None).
+        (each run's mean), `difference` (b - a) with its interval over images and runs, `low` and `high`, and the one
+        over images alone, `over_images`; `holds` (the former leaves out 0) and `better` (that arm's name, or None).
     """
     out = []
     for name, keys in pair(arms).items():
@@ -130,7 +130,9 @@ def compare(
             both = ~np.isnan(x - y)
             if not both.any():
                 continue
-            difference, low, high = paired_difference(y, x, draws, seed, level)
+            difference, *over_images = paired_difference(y, x, draws, seed, level)
+            runs = b.of_runs(keys, score), a.of_runs(keys, score)
+            _, low, high = difference_of_methods(*runs, draws, seed, level)
             # one image alone has no width: nothing can be told from it
             holds = (low > 0 or high < 0) and int(both.sum()) > 1
             higher = b if difference > 0 else a
@@ -150,6 +152,7 @@ def compare(
                     "difference": difference,
                     "low": low,
                     "high": high,
+                    "over_images": over_images,
                     "holds": holds,
                     "better": better,
                 }

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ class Run:
         """A folder's name."""
         safe = "".join(c if c.isalnum() or c in "-_=.," else "_" for c in self.arm)
         return safe if self.seed is None else f"{safe}-seed{self.seed}"
+
+    def configs(self) -> list[Path]:
+        """The config files that its command names."""
+        words = list(self.fit)
+        after = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "--config"]
+        within = [word.partition("=")[2] for word in words if word.startswith("--config=")]
+        return [Path(name) for name in (*after, *within) if Path(name).is_file()]
 
     def test(self, checkpoint: Path) -> tuple[str, ...]:
         """The same command with `test` for `fit`, on a checkpoint."""
@@ -66,6 +74,9 @@ def expand(file: Path) -> list[Run]:
         chosen = dict(zip(choices, values, strict=True))
         arm = ",".join(_label(name, chosen[name]) for name in varied) or file.stem
         runs.append(Run(arm, chosen.get(SEED), _filled(command, chosen)))
+    twice = [name for name, count in Counter(run.name for run in runs).items() if count > 1]
+    if twice:
+        raise InputError(f"{file}: two runs are called {twice[0]}; give their config files different names")
     return runs
 
 

@@ -321,3 +321,21 @@ def test_synthesize_makes_a_data_source(tmp_path: Path) -> None:
     again = command("synthesize", "synthetic:6", out)
     assert again.returncode == 1
     assert "not empty" in again.stderr
+
+
+def test_last_knows_what_best_is(trained: Path) -> None:
+    """Else a run that resumes takes its next epoch for the best one, and loses a better one."""
+    folder = trained / "checkpoints"
+    states = torch.load(folder / "last.ckpt", weights_only=True)["callbacks"]
+    (best,) = [state for key, state in states.items() if key.startswith("ModelCheckpoint") and "val/f1" in key]
+    assert Path(best["best_model_path"]).name == "best.ckpt"
+    assert best["best_model_score"] is not None
+
+
+def test_no_run_goes_on_from_an_exported_checkpoint(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "handed_on.ckpt"
+    succeed("export", trained / "checkpoints" / "best.ckpt", out)
+    done = command("fit", f"--config={trained / 'config.yaml'}", f"--ckpt_path={out}")
+    assert done.returncode == 1
+    assert "warm_start" in done.stderr
+    assert "Traceback" not in done.stderr

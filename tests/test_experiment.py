@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, TINY, command, make_set, succeed
+from filelock import FileLock
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.intervals import paired_difference
@@ -81,7 +82,16 @@ def test_an_experiment_is_killed_and_given_again(tmp_path: Path, sweep: Path) ->
             assert f"{np.mean(means):.3f} ({min(means):.3f}–{max(means):.3f})" in table, (arm, score)
     (auc,) = [one for one in json.loads((out / "comparisons.json").read_text()) if one["score"] == "auc"]
     a, b = (np.mean([images(folder, "auc") for folder in runs[arm]], 0) for arm in ("plain", "switch"))
-    assert [auc["difference"], auc["low"], auc["high"]] == pytest.approx(paired_difference(b, a, 10000, 0))
+    assert [auc["difference"], *auc["over_images"]] == pytest.approx(paired_difference(b, a, 10000, 0))
+
+    # other settings are not mixed in
+    arm = tmp_path / "switch.yaml"
+    text = arm.read_text()
+    arm.write_text("model: {lambda_ncl: 0.5}\n")
+    refused = command("experiment", sweep, "--out", out)
+    assert refused.returncode == 1
+    assert "other settings" in refused.stderr
+    arm.write_text(text)
 
     # nothing is done twice
     before = {file: file.stat().st_mtime_ns for file in out.rglob("results.json")}
@@ -120,3 +130,26 @@ def test_what_is_no_grid_is_refused(sweep: Path, change: dict[str, object], word
         expand(sweep)
     with pytest.raises(InputError, match="no such file"):
         expand(sweep.with_name("absent.yaml"))
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path, sweep: Path) -> None:
+    settings = yaml.safe_load(sweep.read_text())
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "plain.yaml").write_text("model: {lambda_ncl: 0.0}\n")
+    settings["parameters"]["config"]["values"].append(str(tmp_path / "more" / "plain.yaml"))
+    sweep.write_text(yaml.safe_dump(settings))
+    with pytest.raises(InputError, match="two runs are called plain-seed0"):
+        expand(sweep)
+
+
+def test_a_run_of_another_process_is_left_to_it(tmp_path: Path, sweep: Path) -> None:
+    settings = yaml.safe_load(sweep.read_text())
+    settings["parameters"]["seed_everything"] = {"values": [0]}
+    settings["parameters"]["config"] = {"values": [str(tmp_path / "plain.yaml")]}
+    sweep.write_text(yaml.safe_dump(settings))
+    folder = tmp_path / "out" / expand(sweep)[0].name
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"):
+        done = succeed("experiment", sweep, "--out", tmp_path / "out")
+    assert "left to it" in done.stdout
+    assert not (folder / "version_0").exists()

@@ -4,6 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import make_set
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
-from ncl_lightning.holdout import held_out, hold_out, originals
+from ncl_lightning.holdout import hold_out, originals, sides
 from ncl_lightning.sources import FileSource, open_source
 
 CASIA = [
@@ -42,25 +43,41 @@ def test_originals(file: str, made_of: list[str]) -> None:
 
 @given(st.floats(0, 1))
 def test_relatives_lie_on_one_side(share: float) -> None:
-    assert len(set(held_out([Path(name) for name in CASIA], share))) == 1
+    files = [Path(name) for name in CASIA]
+    found = dict(zip(CASIA, sides(files, share), strict=True))
+    held = {name for file, side in found.items() if side == "val" for name in originals(Path(file))}
+    for file, side in found.items():
+        assert side != "train" or not held & set(originals(Path(file)))
     folder = [Path("imd/abc/abc_orig.jpg"), Path("imd/abc/x_0.png"), Path("imd/abc/y_1.png")]
-    assert len(set(held_out(folder, share))) == 1
+    assert len(set(sides(folder, share))) == 1
 
 
 @given(st.permutations([f"{number}.png" for number in range(40)]), st.floats(0, 1))
 def test_names_alone_decide(names: list[str], share: float) -> None:
-    flags = dict(zip(names, held_out([Path("here", name) for name in names], share), strict=True))
-    assert flags == dict(zip(names, held_out([Path("there/Tp", name) for name in names], share), strict=True))
+    flags = dict(zip(names, sides([Path("here", name) for name in names], share), strict=True))
+    assert flags == dict(zip(names, sides([Path("there/Tp", name) for name in names], share), strict=True))
     # one more picture changes nothing for the others
-    more = held_out([Path(name) for name in [*names, "new.png"]], share)
+    more = sides([Path(name) for name in [*names, "new.png"]], share)
     assert flags == dict(zip(names, more[:-1], strict=True))
 
 
 def test_the_share_is_kept_and_never_changes() -> None:
-    flags = held_out([Path(f"picture{number}.jpg") for number in range(5000)], 0.1)
+    flags = [side == "val" for side in sides([Path(f"picture{number}.jpg") for number in range(5000)], 0.1)]
     assert 420 < sum(flags) < 580
     # a checkpoint of one release must not be scored on what another held out
     assert [number for number, flag in enumerate(flags[:40]) if flag] == [6, 14, 26, 28, 31, 38, 39]
+
+
+def test_originals_that_come_again_and_again_do_not_pull_all_to_one_side() -> None:
+    """CASIA names two originals for each splice, few originals for many splices; some say none in particular."""
+    rng = np.random.default_rng(0)
+    donors = rng.integers(1, 2000, (1800, 2))
+    splices = [f"Tp_D_CRN_S_N_cha{a:05d}_art{b:05d}_{n:05d}.jpg" for n, (a, b) in enumerate(donors)]
+    unknown = [f"Tp_D_NRD_M_B_arc{n:05d}_xxx00000_{n:05d}.jpg" for n in range(400)]
+    found = sides([Path(name) for name in splices + unknown], 0.1)
+    for part in (found[:1800], found[1800:]):
+        assert 0.06 < part.count("val") / len(part) < 0.14
+        assert part.count("train") / len(part) > 0.7
 
 
 def module(folder: Path, **options: object) -> ManipulationDataModule:

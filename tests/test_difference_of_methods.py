@@ -1,0 +1,45 @@
+"""Differences of methods: drawn over images and runs."""
+
+import numpy as np
+import pytest
+
+from ncl_lightning.intervals import difference_of_methods, paired_difference
+
+
+def test_one_run_each_is_the_paired_difference() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 1, 50))
+    assert difference_of_methods(a, b, 500, 3) == paired_difference(a[0], b[0], 500, 3)
+
+
+def simulated(rng: np.random.Generator, gap: float, seed_sd: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (3, 120) of two methods: hard and easy images, runs that differ as wholes, and noise."""
+    images = rng.normal(0.5, 0.2, 120)
+    make = lambda shift: images + shift + rng.normal(0, seed_sd, (3, 1)) + rng.normal(0, 0.05, (3, 120))  # noqa: E731
+    return make(gap), make(0.0)
+
+
+def test_seeds_that_differ_by_chance_seldom_hold() -> None:
+    """Three runs each of one and the same method; over images alone, most such differences would hold."""
+    rng = np.random.default_rng(0)
+    held = {"runs": 0, "images": 0}
+    for number in range(150):
+        a, b = simulated(rng, 0.0, 0.02)
+        _, low, high = difference_of_methods(a, b, 400, number)
+        held["runs"] += low > 0 or high < 0
+        _, low, high = paired_difference(a.mean(0), b.mean(0), 400, number)
+        held["images"] += low > 0 or high < 0
+    assert held["images"] > 60
+    assert held["runs"] < 30
+
+
+def test_a_difference_larger_than_the_spread_of_runs_holds() -> None:
+    rng = np.random.default_rng(1)
+    a, b = simulated(rng, 0.15, 0.02)
+    mean, low, _ = difference_of_methods(a, b)
+    assert low > 0
+    assert mean == pytest.approx(a.mean() - b.mean())
+    a[0, 7] = np.nan
+    kept = np.arange(120) != 7
+    assert difference_of_methods(a, b)[0] == pytest.approx(a[:, kept].mean() - b[:, kept].mean())
+    assert np.isnan(difference_of_methods(np.full((2, 3), np.nan), np.zeros((2, 3)))).all()
