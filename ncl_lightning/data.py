@@ -43,9 +43,9 @@ class ManipulationDataModule(LightningDataModule):
     A data source is one string: a folder with `Tp/`, `Gt/` and optionally `Au/`; a `.json` list of
     `[image, mask or "Negative"]`; a `.csv` manifest with columns `image,mask`; `synthetic:N`;
     `synthetic:FOLDER`. A mapping `{class_path, init_args}` names a source class of one's own, and a mapping
-    `{source, weight, only, tampered, authentic}` says more of a source: its share of a training epoch (relative; of
-    all training sources or of none), which pictures to take (`only: tampered` or `only: authentic`), and how many
-    of each it is to hold (a count, or `[least, most]`). `configs/protocols/` has such files.
+    `{source, weight, only, tampered, authentic, take}` says more of a source: its share of a training epoch (relative; of
+    all training sources or of none), which pictures to take (`only: tampered` or `only: authentic`, `take: N` of
+    them), and how many of each it is to hold (a count, or `[least, most]`). `configs/protocols/` has such files.
 
     Args:
         train: Sources to train on.
@@ -69,7 +69,8 @@ class ManipulationDataModule(LightningDataModule):
         val_share: Instead of val: share of the training pictures to hold out for validation, 0–1. Names decide,
             so it is the same for every seed; pictures of one original stay on one side where names tell it.
         authentic_share: Share of authentic pictures among those of a training epoch; by default as they come.
-        epoch_samples: Pictures in a training epoch; by default as many as there are.
+        epoch_samples: Pictures in a training epoch; by default as many as there are. What does not fill a last batch
+            on every process is dropped.
         counts: Where a source holds other counts than it is said to: `error`: refuse; `warn`: say so; `ignore`:
             do not look.
         protocol: Name and version of the protocol that all this follows; kept with the results, and nothing else.

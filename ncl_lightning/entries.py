@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ncl_lightning.benchmarks import BENCHMARKS
 from ncl_lightning.errors import InputError
 from ncl_lightning.sources import FileSource, Source, SourceSpec, open_source
 
@@ -129,7 +130,7 @@ def below(spec: SourceSpec, root: str | None) -> SourceSpec:
     if root is None or not isinstance(spec, str):
         return spec
     kind, colon, path = spec.partition(":")
-    if not colon:
+    if not colon or kind not in ("synthetic", "benco", *BENCHMARKS):
         return str(Path(root) / spec)
     if kind == "synthetic" and path.isdecimal():
         return spec
