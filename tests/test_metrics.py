@@ -583,7 +583,29 @@ def test_paired_difference_sees_what_intervals_hide() -> None:
 def test_intervals_of_a_set(everything: ImageScores) -> None:
     out = everything.compute()
     for name, (low, high) in everything.intervals(draws=200).items():
-        assert low <= out[name] <= high
+        # no threshold of validation: no score at it
+        assert low <= out[name] <= high or (name == "f1_val" and out[name].isnan())
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.29, 0.5, 0.57, 1.0])
+def test_f1_at_the_threshold_of_validation(threshold: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(5, 1, 12, 14, generator=generator)
+    # pixels that lie on a threshold are not above it
+    maps[:, :, 0] = threshold
+    masks = torch.rand(5, 1, 12, 14, generator=generator) < 0.3
+    masks[4] = False
+    metric = ImageScores(5, val_threshold=threshold)
+    metric.update(maps, masks, torch.ones_like(masks), torch.arange(5))
+    cut = torch.tensor(round(threshold * 100)).float() / 100
+    expected = [
+        sk.f1_score(mask.flatten(), (p > cut).flatten(), zero_division=0)
+        for p, mask in zip(maps[:4], masks[:4], strict=True)
+    ]
+    found = metric.per_image()["f1_val"]
+    assert found[:4].tolist() == pytest.approx(expected, abs=1e-12)
+    assert found[4].isnan()
+    assert metric.compute()["f1_val"] == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def test_mean_is_rounded_once() -> None:

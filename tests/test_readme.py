@@ -39,7 +39,7 @@ def test_readme_commands(tmp_path: Path) -> None:
             small = ["--only_table=true"]
         if "--data.root" in words:
             # a dozen flat pictures are not the protocol's data, and copies of each other
-            small = [*small, "--data.counts=warn", "--data.leakage=ignore"]
+            small = [*small, "--data.counts=warn", "--data.leakage=ignore", "--data.val_share=0.5"]
         succeed(*words, *small, cwd=tmp_path, PYTHONPATH=path)
     assert list((tmp_path / "OUT").glob("*_heat.png"))
     assert (tmp_path / "MADE" / "contact_sheet.png").is_file()
