@@ -41,7 +41,8 @@ class SyntheticSource:
         shares: Relative shares of the recipes `splice`, `copy_move`, `remove` and `retouch`.
         area: Least and largest share of the picture that is manipulated; drawn evenly in its root,
             that is in the region's breadth.
-        objects: Share of regions that follow an object of the picture; the others are drawn shapes.
+        objects: Share of regions that follow an object of the picture; the others are drawn shapes. None: 0.6 of
+            made-up pictures, and 0.95 of photographs, where a drawn shape gives itself away.
         hard: Share of samples, authentic ones too, that are as hard as reality: little or nothing but the
             content differs, or a coarse JPEG came after. In the others the traces are plain enough to learn
             from. None: 0.15 of made-up pictures, which are to be learned from in a minute, and 0.4 of
@@ -60,7 +61,7 @@ class SyntheticSource:
         authentic_share: float = 0.2,
         shares: Mapping[str, float] = SHARES,
         area: tuple[float, float] = (0.01, 0.35),
-        objects: float = 0.6,
+        objects: float | None = None,
         hard: float | None = None,
     ) -> None:
         if count < 1:
@@ -76,6 +77,7 @@ class SyntheticSource:
         if not 0 < area[0] <= area[1] <= 0.4:
             raise InputError(f"synthetic: area {area}; give two shares within 0–0.4, the smaller first")
         hard = (0.4 if photos else 0.15) if hard is None else hard
+        objects = (0.95 if photos else 0.6) if objects is None else objects
         for name, share in (("authentic_share", authentic_share), ("hard", hard), ("objects", objects)):
             if not 0 <= share <= 1:
                 raise InputError(f"synthetic: {name} is {share}; give a share within 0–1")
