@@ -15,6 +15,7 @@ from jsonargparse import auto_cli
 from ncl_lightning.arms import summarise
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
+from ncl_lightning.runs import newest_checkpoint
 from ncl_lightning.sweeps import Run, expand
 
 
@@ -27,9 +28,9 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
         only_table: Start no run; table and figure of what is done.
     """
     runs = expand(file)
-    for run in runs:
-        _same_settings(run, (out or Path("experiments", file.stem)) / run.name)
     out = out or Path("experiments", file.stem)
+    for run in runs:
+        _same_settings(run, out / run.name)
     failed = []
     for number, run in enumerate(runs, 1):
         folder = out / run.name
@@ -72,18 +73,13 @@ def _same_settings(run: Run, folder: Path) -> None:
 def _finish(run: Run, folder: Path) -> bool:
     """Train, or go on training, and test the best checkpoint. Whether both succeeded."""
     fit = [*run.fit, f"--trainer.default_root_dir={folder}"]
-    last = _newest(folder, "last")
+    last = newest_checkpoint("last", folder)
     if last:
         fit.append(f"--ckpt_path={last}")
     if not _logged(fit, folder):
         return False
-    best = _newest(folder, "best")
+    best = newest_checkpoint("best", folder)
     return best is not None and _logged([*run.test(best), f"--trainer.default_root_dir={folder / 'test'}"], folder)
-
-
-def _newest(folder: Path, name: str) -> Path | None:
-    files = folder.glob(f"version_*/checkpoints/{name}.ckpt")
-    return max(files, key=lambda file: file.stat().st_mtime, default=None)
 
 
 def _logged(command: list[str], folder: Path) -> bool:

@@ -252,7 +252,7 @@ class NCLModule(LightningModule):
         self.results = {}
         for name, (network, original) in self.test_scores.items():
             scores = network.compute()
-            scores |= {f"{key}_original": value for key, value in original.compute().items() if key in _AT_ORIGINAL}
+            scores |= {f"{key}_original": value for key, value in original.compute().items() if key in AT_ORIGINAL}
             self.results[name] = {key: plain(value) for key, value in scores.items()}
             for key in ("f1", "auc", "f1_original", "auc_original"):
                 if key in scores:
@@ -303,7 +303,8 @@ class NCLModule(LightningModule):
                     group["lr"] = ratio * group["lr"]
 
 
-_AT_ORIGINAL = ("f1", "iou", "auc", "ap", "f1_val")
+AT_ORIGINAL = ("f1", "iou", "auc", "ap", "f1_val")
+"""Scores that are also given at original size."""
 
 
 def to_original(maps: Tensor, batch: Batch) -> list[Tensor]:

@@ -20,12 +20,12 @@ from ncl_lightning.examples import examples
 from ncl_lightning.files import write_json
 from ncl_lightning.leakage import leaks
 from ncl_lightning.metrics import ImageScores
+from ncl_lightning.module import AT_ORIGINAL
 from ncl_lightning.per_image import image_rows, write_rows
 from ncl_lightning.report import SetReport, write_report
 
 # four do not fit into 80 columns
 SHOWN = ("f1", "iou", "auc")
-AT_ORIGINAL = ("f1", "iou", "auc", "ap", "f1_val")
 
 
 class ResultsWriter(Callback):

@@ -72,16 +72,22 @@ SHIPPED = Path(__file__).parent / "weights" / "traces.ckpt"
 """The model that comes with the package, `--ckpt_path shipped`; weights/README.md is its card."""
 
 
+def newest_checkpoint(name: str, root: Path) -> Path | None:
+    """The newest `last.ckpt` or `best.ckpt` of the runs below a folder; None where there is none."""
+    files = root.glob(f"**/checkpoints/{name}.ckpt")
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)
+
+
 def find_checkpoint(name: str, root: Path) -> Path:
     """The newest `last.ckpt` or `best.ckpt` of the runs below a folder.
 
     Raises:
         InputError: There is none.
     """
-    files = sorted(root.glob(f"**/checkpoints/{name}.ckpt"), key=lambda file: file.stat().st_mtime)
-    if not files:
+    file = newest_checkpoint(name, root)
+    if file is None:
         raise InputError(f"{root}: no run below it has a checkpoints/{name}.ckpt; give --ckpt_path FILE")
-    return files[-1]
+    return file
 
 
 def beside_checkpoint(checkpoint: str) -> Path:
