@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from torch import Tensor
@@ -62,12 +61,12 @@ def pictures(count: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def three_scores(probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """F1, IoU and AUC of each image by our functions, as ImageScores takes them."""
-    images = [scores.rank(*image) for image in zip(probability, mask, valid, strict=True)]
-    positives = torch.tensor([image.positives for image in images])
-    counts = [np.concatenate(scores.counts_above(image, torch.tensor([0.5]))) for image in images]
-    tp, fp = torch.from_numpy(np.stack(counts)).unbind(1)
-    pairs = torch.tensor([scores.pairs_in_order(image) for image in images])
-    total = torch.tensor([2 * image.positives * image.negatives for image in images])
+
+    def counts(image: scores.Ranked) -> tuple[int, ...]:
+        (tp,), (fp,) = scores.counts_above(image, torch.tensor([0.5]))
+        return tp, fp, image.positives, scores.pairs_in_order(image), 2 * image.positives * image.negatives
+
+    tp, fp, positives, pairs, total = torch.tensor(scores.each(counts, probability, mask, valid)).unbind(1)
     return scores.f1_score(tp, fp, positives), scores.iou_score(tp, fp, positives), scores.ratio(pairs, total)
 
 

@@ -1,6 +1,5 @@
 """Scores of a set of images, exact on any number of processes, in a few numbers an image: no pixel is kept."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,17 @@ from ncl_lightning.conventions import CONVENTIONS, prepare, summarise
 from ncl_lightning.imagelevel import harmonic_mean, image_scores
 from ncl_lightning.intervals import bootstrap_interval
 from ncl_lightning.scores import (
+    Ranked,
     ap_score,
     best_cut,
     counts_above,
+    each,
     f1_score,
     highest,
     iou_score,
     pairs_in_order,
     pixel_scores,
     precisions,
-    rank,
     ratio,
 )
 from ncl_lightning.table import ImageRows, ImageTable, mean
@@ -33,7 +33,7 @@ GRID = torch.arange(101, dtype=torch.float32) / 100
 
 COUNTS = (
     "tp", "fp", "positives", "negatives", "pairs", "best_tp", "best_fp", "inverse_tp", "inverse_fp",
-    "tampered_pixels", "valid_pixels", "precisions", "unsound",
+    "precisions", "tampered_pixels", "valid_pixels", "unsound",
 )  # fmt: skip
 
 MEANS = (
@@ -111,32 +111,29 @@ class ImageScores(ImageRows):
         if len(index) != len(probability):
             raise ValueError(f"{len(index)} indices for {len(probability)} images")
         rows = self._place(index)
-        own = [None] * len(index) if score is None else score.tolist()
-        parts = [
-            self._measure(probability[i : i + 1], mask[i : i + 1].bool(), valid[i : i + 1].bool(), own[i])
-            for i in range(len(index))
-        ]
-        for table, column in zip((self.counts, self.curves, self.floats), zip(*parts, strict=True), strict=True):
-            table[rows] = torch.as_tensor(np.array(column)).to(table)
+        probability, mask, valid = probability.detach().float(), mask.bool(), valid.bool()
+        seen, judged = prepare(self.preset, probability, mask, valid)
+        top = torch.tensor(highest(seen, valid))
+        parts = zip(*each(self._count, seen, mask, judged), strict=True)
+        counts, curves, best_at = (torch.from_numpy(np.array(part)) for part in parts)
+        tampered, area = counts[:, 2], counts[:, 2] + counts[:, 3]
+        if judged is not valid:
+            # the convention judges fewer than the valid pixels
+            tampered, area = (pixels.flatten(1).sum(1).cpu() for pixels in (mask & valid, valid))
+        given = top if score is None else score.cpu().float()
+        unsound = top.isnan() | ~((given >= 0) & (given <= 1))
+        self.counts[rows] = torch.cat([counts, torch.stack([tampered, area, unsound], 1)], 1).to(self.counts)
+        self.curves[rows] = curves.to(self.curves)
+        self.floats[rows] = torch.stack([given, best_at], 1).to(self.floats)
 
-    def _measure(
-        self, probability: Tensor, mask: Tensor, valid: Tensor, score: float | None
-    ) -> tuple[list[int], NDArray[np.int64], list[float]]:
-        """The rows of one image (1,1,H,W): counts, curves and floats."""
-        probability, judged = prepare(self.preset, probability, mask, valid)
-        ranked = rank(probability, mask, judged)
-        positives, negatives = ranked.positives, ranked.negatives
-        # a convention may judge fewer than the valid pixels
-        whole = (positives, positives + negatives) if judged is valid else (int((mask & valid).sum()), int(valid.sum()))
-        top = highest(probability, valid)
-        score = top if score is None else score
-        unsound = math.isnan(top) or not 0 <= score <= 1
+    def _count(self, ranked: Ranked) -> tuple[list[int], NDArray[np.int64], float]:
+        """Of one image's judged pixels: the first of COUNTS, the curves, the best threshold."""
         tp, fp = counts_above(ranked, self._thresholds)
         *best, best_at = best_cut(ranked)
         # only TruFor asks for these
         inverse = best_cut(ranked, inverted=True)[:2] if self.preset == "trufor" else (0, 0)
-        counts = [int(tp[-1]), int(fp[-1]), positives, negatives, pairs_in_order(ranked), *best, *inverse, *whole]
-        return [*counts, precisions(ranked), int(unsound)], np.stack([tp[:-1], fp[:-1]]), [score, best_at]
+        counts = [int(tp[-1]), int(fp[-1]), ranked.positives, ranked.negatives, pairs_in_order(ranked), *best, *inverse]
+        return [*counts, precisions(ranked)], np.stack([tp[:-1], fp[:-1]]), best_at
 
     def compute(self) -> dict[str, Tensor]:
         """The scores of the set, scalars on the CPU.

@@ -17,16 +17,18 @@ no valid pixel         everything is NaN
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+T = TypeVar("T")
 _PADDING = 1.9999998807907104  # the float below 2: sorts last
 _PADDING_KEY = np.int32(2**31 - 2)
-_NUMPY = ("cpu",)
+_FIRST = np.zeros(1, np.int64)
 UNIT = 2**32
 """Precisions are summed as whole numbers of this part, so that no order of the sum can change it."""
 
@@ -56,47 +58,48 @@ class Ranked(NamedTuple):
     negatives: int
 
 
-def rank(probability: Tensor, mask: Tensor, valid: Tensor) -> Ranked:
-    """Sort the pixels of one image once: three tensors of any one shape, not empty.
+def each(measure: Callable[[Ranked], T], probability: Tensor, mask: Tensor, valid: Tensor) -> list[T]:
+    """What `measure` makes of each image, its pixels sorted once: three tensors of one shape (B,…), no image empty.
 
     The bits of a non-negative float rise with its value, so whole numbers can be sorted; the label rides along in the
-    lowest bit, where a sort of floats would have to make a permutation. An accelerator does no more than the sort.
+    lowest bit, where a sort of floats would have to make a permutation. It happens on the CPU, one image after another,
+    so that what is sorted stays in its cache.
     What is no probability is for `highest` to find: here it gives numbers without sense.
     """
-    inside = valid.flatten().bool()
-    labels = mask.flatten().bool() & inside
-    floats = _where(inside, probability.detach().flatten().float(), _PADDING)
+    inside = valid.flatten(1).bool()
+    labels = mask.flatten(1).bool() & inside
+    floats = _where(inside, probability.detach().flatten(1).float(), _PADDING)
+    images = zip(floats.cpu().numpy(), labels.cpu().numpy(), strict=True)
+    return [measure(_ranked(*image)) for image in images]
+
+
+def _ranked(floats: NDArray[np.float32], labels: NDArray[np.bool_]) -> Ranked:
+    """Of one image (H·W,) its values, padding included, and which of them are tampered."""
     # the shift drops the sign of -0.0
-    keys = _sort((floats.view(torch.int32) << 1).bitwise_or_(labels))
+    keys = floats.view(np.int32) << 1
+    keys |= labels
+    # vectorised: 1/30 of the time of torch's, which makes a permutation too
+    keys.sort()
     place = (keys.astype(np.uint8) & 1).view(bool).nonzero()[0]
     positives, size = len(place), int(keys.searchsorted(_PADDING_KEY))
     value = keys[place]
-    # the first tampered pixel of each value
-    missed = np.append(place[:1] * 0, (value[1:] != value[:-1]).nonzero()[0] + 1)
+    # where a value's tampered pixels begin, and the end of the last
+    steps = (value[1:] != value[:-1]).nonzero()[0]
+    edges = np.concatenate([_FIRST[:positives], steps + 1, [positives]])
+    missed, found = edges[:-1], edges[1:] - edges[:-1]
     place, value = place[missed], value[missed]
     # a tie's authentic pixels come before it
-    tied = np.zeros_like(place)
-    mixed = (keys[place - 1] == value - 1).nonzero()[0]
-    tied[mixed] = place[mixed] - keys.searchsorted(value[mixed] - 1)
-    found = np.diff(missed, append=positives)
+    tied, value = np.zeros_like(place), value - 1
+    mixed = (keys[place - 1] == value).nonzero()[0]
+    tied[mixed] = place[mixed] - keys.searchsorted(value[mixed])
     return Ranked(keys, found, missed, place - tied, tied, positives, size - positives)
 
 
-def highest(probability: Tensor, valid: Tensor) -> float:
-    """The highest valid value of one image; NaN where a valid one is NaN or outside of [0,1]; 0 where none is valid."""
-    floats = _where(valid.flatten().bool(), probability.detach().flatten().float(), 0.0)
-    low, high = floats.amin().item(), floats.amax().item()
-    return high if low >= 0 and high <= 1 else math.nan
-
-
-def _sort(keys: Tensor) -> NDArray[np.int32]:
-    """(n,) int32 in rising order; may be the argument's own memory."""
-    if keys.device.type not in _NUMPY:
-        return keys.sort().values.cpu().numpy()
-    array = keys.numpy()
-    # vectorised: 1/30 of the time of torch's, which makes a permutation too
-    array.sort()
-    return array
+def highest(probability: Tensor, valid: Tensor) -> list[float]:
+    """The highest valid value of each image (B,…); NaN where a valid one is NaN or outside of [0,1]; 0 if none is."""
+    floats = _where(valid.flatten(1).bool(), probability.detach().flatten(1).float(), 0.0)
+    low, high = floats.amin(1).tolist(), floats.amax(1).tolist()
+    return [top if bottom >= 0 and top <= 1 else math.nan for bottom, top in zip(low, high, strict=True)]
 
 
 def _where(inside: Tensor, floats: Tensor, otherwise: float) -> Tensor:
@@ -171,9 +174,11 @@ def auc(probability: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
     Exact, ties counting half (Mann-Whitney; scikit-learn's `roc_auc_score`). NaN where a class is missing.
     torchmetrics' exact AUROC agrees but takes one image at a time and no padding, at many times the cost.
     """
-    images = [rank(*image) for image in zip(probability, mask, valid, strict=True)]
-    pairs = torch.tensor([pairs_in_order(image) for image in images])
-    return ratio(pairs, torch.tensor([2 * image.positives * image.negatives for image in images]))
+    counts = each(
+        lambda image: (pairs_in_order(image), 2 * image.positives * image.negatives), probability, mask, valid
+    )
+    pairs, total = torch.tensor(counts).unbind(1)
+    return ratio(pairs, total)
 
 
 def average_precision(probability: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
@@ -181,17 +186,15 @@ def average_precision(probability: Tensor, mask: Tensor, valid: Tensor) -> Tenso
 
     Exact to 2^-33, equal values in one step (scikit-learn's `average_precision_score`). NaN where nothing is tampered.
     """
-    images = [rank(*image) for image in zip(probability, mask, valid, strict=True)]
-    return ap_score(
-        torch.tensor([precisions(image) for image in images]), torch.tensor([image.positives for image in images])
-    )
+    counts = each(lambda image: (precisions(image), image.positives), probability, mask, valid)
+    return ap_score(*torch.tensor(counts).unbind(1))
 
 
 def f1_best(probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """The best F1 (B,) float64 over all thresholds, and that threshold (B,) float32: see `best_cut`."""
-    images = [rank(*image) for image in zip(probability, mask, valid, strict=True)]
-    tp, fp, threshold = (torch.tensor(column) for column in zip(*map(best_cut, images), strict=True))
-    return f1_score(tp, fp, torch.tensor([image.positives for image in images])), threshold
+    cuts = each(lambda image: (*best_cut(image), image.positives), probability, mask, valid)
+    tp, fp, threshold, positives = (torch.tensor(column) for column in zip(*cuts, strict=True))
+    return f1_score(tp, fp, positives), threshold
 
 
 def ratio(numerator: Tensor, denominator: Tensor, otherwise: float = torch.nan) -> Tensor:
