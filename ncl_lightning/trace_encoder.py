@@ -17,20 +17,22 @@ _FILTERS = 12
 
 
 class TraceEncoder(nn.Module):
-    """Features of stride 4 for pictures whose sides are multiples of 8.
+    """Features of stride 4 for pictures whose sides are multiples of `output_stride`, 8·2^depth.
 
     Args:
         width: Channels at full resolution; deeper layers have 2 and 4 times as many.
+        depth: Further halvings, by which a place sees 150 (1) or 340 (2) pixels instead of 60.
     """
 
-    output_stride = 8
-
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 16, depth: int = 0) -> None:
         super().__init__()
+        self.output_stride = 8 * 2**depth
         self.fine = nn.Sequential(_convolution(6, width), _convolution(width, width), nn.AvgPool2d(4))
         self.filters = nn.Conv2d(6, _FILTERS, 5, padding=2, bias=False)
         self.middle = nn.Sequential(_convolution(width + _FILTERS + 3, 2 * width), _convolution(2 * width, 2 * width))
         self.coarse = nn.Sequential(_convolution(2 * width, 4 * width), _convolution(4 * width, 4 * width))
+        self.down = nn.ModuleList(_convolution(4 * width, 4 * width) for _ in range(depth))
+        self.up = nn.ModuleList(_convolution(4 * width, 4 * width) for _ in range(depth))
         self.summary = nn.Linear(4 * width, 4 * width)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -40,8 +42,19 @@ class TraceEncoder(nn.Module):
         fine = torch.cat([fine, self._unlike_the_rest(image, seen).to(fine.dtype)], 1)  # (B,w+15,H/4,W/4)
         middle = self.middle(fine)  # (B,2w,H/4,W/4)
         coarse = self.coarse(avg_pool2d(middle, 2))  # (B,4w,H/8,W/8)
+        coarse = self._around(coarse)
         summary = self.summary(coarse.mean((2, 3)))[..., None, None].expand(-1, -1, *fine.shape[-2:])
         return torch.cat([fine, middle, interpolate(coarse, scale_factor=2.0), summary], 1)
+
+    def _around(self, coarse: Tensor) -> Tensor:
+        """(B,4w,H/8,W/8) -> the same, with what lies around each place, level by level down and up again."""
+        levels = [coarse]
+        for down in self.down:
+            levels.append(down(avg_pool2d(levels[-1], 2)))
+        around = levels.pop()
+        for up in self.up:
+            around = levels.pop() + interpolate(up(around), scale_factor=2.0, mode="bilinear")
+        return around
 
     def _unlike_the_rest(self, image: Tensor, seen: Tensor) -> Tensor:
         """How strongly each filter answers, and the colours, over 4×4 pixels against the picture: (B,15,H/4,W/4).
