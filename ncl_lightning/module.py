@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
 
+from ncl_lightning.copies import with_copies
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
@@ -50,6 +51,7 @@ class NCLModule(LightningModule):
         weight_decay: Weight decay of AdamW.
         warmup: Share of the training steps over which the learning rate rises; a cosine to 0 follows.
         threshold: A pixel with a higher probability than this is called tampered.
+        copies: In tests and predictions, look for what a picture holds twice, too (`ncl_lightning.copies`).
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
         std: Standard deviation of the channels that they are divided by.
         warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path);
@@ -84,6 +86,7 @@ class NCLModule(LightningModule):
         weight_decay: float = 1e-4,
         warmup: float = 0.05,
         threshold: float = 0.5,
+        copies: bool = False,
         mean: list[float] = [0.485, 0.456, 0.406],  # noqa: B006 (a plain list, as a config gives it)
         std: list[float] = [0.229, 0.224, 0.225],  # noqa: B006
         warm_start: str | None = None,
@@ -142,8 +145,9 @@ class NCLModule(LightningModule):
         return self.network((image - self.mean) / self.std)
 
     def probability(self, image: Tensor) -> Tensor:
-        """Probability (B,1,H,W) that a pixel was tampered with, in fp32."""
-        return self(image).logits.float().sigmoid()
+        """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, `with_copies`."""
+        probability = self(image).logits.float().sigmoid()
+        return with_copies(probability, image) if self.hparams["copies"] else probability
 
     def setup(self, stage: str) -> None:
         """Take the weights of `warm_start`, unless training resumes."""

@@ -1,0 +1,183 @@
+"""Copy-move: what a picture holds twice, by keypoints that match others of the same picture.
+
+Not the paper's: its network compares a place with the whole picture by traces, not with each other place by content.
+Keypoints (SIFT) are matched within the picture, as Amerini et al. 2011, *A SIFT-based forensic method for copy-move
+attack detection*; each affine map that many pairs agree on is followed by correlation of the pixels, as Christlein et
+al. 2012, *An evaluation of popular copy-move forgery detection approaches*. Both places are given: which of the two is
+the copy, their likeness can't say.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[Any]  # OpenCV's functions give no types
+
+NEAR = 16  # pixels: places nearer than that are alike anyway
+KEYPOINTS = 5000
+RATIO = 0.6  # of a match's distance to the next best one's
+PAIRS = 8  # fewest that make a map
+MAPS = 6  # most of a picture
+WINDOW = 9  # pixels, of the correlation
+ALIKE = 0.75  # correlation of grey values from which two places are the same
+FINE = 0.65  # correlation of fine detail, below which two things only look alike
+
+
+def copied(image: Array) -> Array:
+    """How well each place of a picture (H,W,3) RGB agrees with another, (H,W) in {0} or [FINE, 1].
+
+    A thing that was photographed twice (windows of a facade, say) agrees in shape but not in its fine detail, noise
+    included: what agrees by less than FINE there is left out, and 0 is what has no double.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    found = [_places(grey, matrix, pairs) for matrix, pairs in _maps(_pairs(grey))]
+    best = max((fine for _, fine in found), default=0.0)
+    out = np.zeros(grey.shape, np.float32)
+    for places, fine in found:
+        # beside a copy, what merely looks alike agrees less well
+        if fine >= max(FINE, 0.9 * best):
+            out[places] = np.maximum(out[places], np.float32(fine))
+    return out
+
+
+def with_copies(probability: Tensor, image: Tensor) -> Tensor:
+    """A probability map (B,1,H,W) of pictures (B,3,H,W), uint8 or float of 0..1, after a look for copies.
+
+    Where a picture holds something twice, both places are called tampered (above 0.8), and what else was suspect is
+    halved: one manipulation that is certain explains the picture better than two. Other pictures' maps stay.
+    """
+    pixels = (image if image.dtype == torch.uint8 else (image * 255).round().byte()).permute(0, 2, 3, 1).cpu().numpy()
+    out = []
+    for one, picture in zip(probability, pixels, strict=True):
+        found = torch.from_numpy(copied(np.ascontiguousarray(picture))).to(one)[None]
+        out.append(torch.where(found > 0, torch.maximum(one, 0.5 + found / 2), one / 2) if found.any() else one)
+    return torch.stack(out)
+
+
+def _pairs(grey: Array) -> Array:
+    """Places (n,4) x, y, x', y' whose surroundings match, turned, scaled or mirrored, and match no others as well."""
+    # small pictures have few keypoints at their own size
+    scale = 2 if max(grey.shape) <= 600 else 1
+    large = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    places, descriptors = _keypoints(large)
+    mirrored, others = _keypoints(np.ascontiguousarray(large[:, ::-1]))
+    if min(len(places), len(mirrored)) <= _NEIGHBOURS:
+        return np.zeros((0, 4), np.float32)
+    mirrored[:, 0] = large.shape[1] - 1 - mirrored[:, 0]
+    found = [_matches(places, descriptors, places, descriptors), _matches(places, descriptors, mirrored, others)]
+    return np.concatenate(found) / scale
+
+
+_NEIGHBOURS = 12  # of a keypoint's matches, most of them its own place at other scales
+
+
+def _keypoints(grey: Array) -> tuple[Array, Array]:
+    """Places (n,2) x, y and descriptors (n,128) of length 1."""
+    sift = cv2.SIFT.create(nfeatures=KEYPOINTS, contrastThreshold=0.015, edgeThreshold=20)
+    keypoints, descriptors = sift.detectAndCompute(grey, None)
+    if descriptors is None:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+    # the square root: Arandjelović and Zisserman 2012, *Three things everyone should know*
+    root = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1))
+    return np.array([point.pt for point in keypoints], np.float32), root
+
+
+def _matches(places: Array, descriptors: Array, others: Array, their: Array) -> Array:
+    """Pairs (n,4) of which the distance is less than RATIO of the next best's; two of them where there are two."""
+    likeness = descriptors @ their.T
+    nearest = np.argpartition(-likeness, _NEIGHBOURS, 1)[:, :_NEIGHBOURS]
+    apart = np.linalg.norm(places[:, None] - others[nearest], axis=2)
+    angle = np.arccos(np.clip(np.take_along_axis(likeness, nearest, 1), -1, 1))
+    # itself does not count
+    angle[apart <= 2 * NEAR] = np.pi
+    order = angle.argsort(1)[:, :3]
+    nearest, angle = np.take_along_axis(nearest, order, 1), np.take_along_axis(angle, order, 1)
+    one = angle[:, 0] < RATIO * angle[:, 1]
+    two = ~one & (angle[:, 1] < RATIO * angle[:, 2])
+    chosen = [(one, 0), (two, 0), (two, 1)]
+    return np.concatenate([np.hstack([places[rows], others[nearest[rows, k]]]) for rows, k in chosen])
+
+
+def _maps(pairs: Array) -> Iterator[tuple[Array, Array]]:
+    """Affine maps (2,3) that at least PAIRS pairs agree on, to two pixels, either way; each with its pairs (n,4)."""
+    for _ in range(MAPS):
+        if len(pairs) < PAIRS:
+            return
+        start, end = np.ascontiguousarray(pairs[:, :2]), np.ascontiguousarray(pairs[:, 2:])
+        matrix, _ = cv2.estimateAffine2D(start, end, ransacReprojThreshold=2, maxIters=4000, confidence=0.999)
+        if matrix is None:
+            return
+        there, back = _misfit(matrix, start, end) < 2, _misfit(matrix, end, start) < 2
+        if there.sum() + back.sum() < PAIRS:
+            return
+        stretch = np.linalg.svd(matrix[:, :2], compute_uv=False)
+        if stretch[1] > 0.4 and stretch[0] < min(2.5, 1.5 * stretch[1]):
+            yield matrix, np.concatenate([pairs[there], pairs[back & ~there][:, [2, 3, 0, 1]]])
+        pairs = pairs[~(there | back)]
+
+
+def _misfit(matrix: Array, start: Array, end: Array) -> Array:
+    """How far from `end` (n,2) the map brings `start`, in pixels."""
+    return np.linalg.norm(start @ matrix[:, :2].T + matrix[:, 2] - end, axis=1)
+
+
+def _places(grey: Array, matrix: Array, pairs: Array) -> tuple[Array, float]:
+    """What the map and its inverse bring to agree (H,W) bool, and how finely."""
+    there = _alike(grey, matrix, pairs[:, :2])
+    back = _alike(grey, cv2.invertAffineTransform(matrix), pairs[:, 2:])
+    return there[0] | back[0], max(there[1], back[1])
+
+
+def _alike(grey: Array, matrix: Array, ends: Array) -> tuple[Array, float]:
+    """Where the picture agrees with itself at the mapped place, about the keypoints `ends` (n,2), and how finely."""
+    height, width = grey.shape
+    ours = grey.astype(np.float32)
+    theirs, inside = (_warped(values, matrix) for values in (ours, np.ones_like(ours)))
+    correlation, variance = _correlation(ours, theirs)
+    mean = cv2.boxFilter(ours - theirs, -1, (WINDOW, WINDOW))
+    # where nothing is to be seen, grey values must agree
+    same = (correlation > ALIKE) | ((variance < 20) & (np.abs(mean) < 3))
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    moved = np.hypot(*(matrix[i, 0] * x + matrix[i, 1] * y + matrix[i, 2] - (x, y)[i] for i in (0, 1)))
+    same &= (cv2.erode(inside, np.ones((3, 3))) > 0.99) & (moved > NEAR)
+    opened = cv2.morphologyEx(same.astype(np.uint8), cv2.MORPH_OPEN, _disc(9))
+    _, parts = cv2.connectedComponents(opened)
+    columns, rows = np.rint(ends).astype(int).T
+    at = parts[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    numbers, counts = np.unique(at[at > 0], return_counts=True)
+    hit = np.isin(parts, numbers[counts >= 3]).astype(np.uint8)
+    found = cv2.morphologyEx(hit, cv2.MORPH_CLOSE, _disc(11)) > 0
+    fine = ours - cv2.GaussianBlur(ours, (0, 0), 1.5)
+    correlation, variance = _correlation(fine, _warped(fine, matrix))
+    seen = found & (variance > 4)
+    if np.count_nonzero(seen) < 50:
+        return found, 0.0
+    return found, float(np.average(correlation[seen], weights=np.sqrt(variance[seen])))
+
+
+def _warped(values: Array, matrix: Array) -> Array:
+    """At each place the value (H,W) of the place that it is mapped to; 0 outside."""
+    size = values.shape[::-1]
+    return cv2.warpAffine(values, matrix, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderValue=0)
+
+
+def _correlation(ours: Array, theirs: Array) -> tuple[Array, Array]:
+    """Correlation of two maps (H,W) in windows about each place, and the variance of the first."""
+
+    def mean(values: Array) -> Array:
+        return cv2.boxFilter(values, -1, (WINDOW, WINDOW))
+
+    our, their = mean(ours), mean(theirs)
+    variance, other = mean(ours * ours) - our**2, mean(theirs * theirs) - their**2
+    both = mean(ours * theirs) - our * their
+    # grey values are whole numbers: a window of one value has no correlation
+    return both / np.sqrt(variance.clip(0) * other.clip(0) + 4), variance
+
+
+def _disc(size: int) -> Array:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))

@@ -1,0 +1,98 @@
+"""Copy-move: what was copied is found, at both places, and nothing else."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from ncl_lightning.copies import copied, with_copies
+from ncl_lightning.deadleaves import scene
+from ncl_lightning.module import NCLModule
+from ncl_lightning.traces import Camera, add_noise
+
+Pixels = NDArray[np.uint8]
+
+
+def photograph(seed: int, side: int = 256) -> Pixels:
+    """A made-up scene by a made-up camera, (side, side, 3)."""
+    rng = np.random.default_rng(seed)
+    return Camera.draw(rng, True).shoot(scene(rng, side, side), rng)
+
+
+def ellipse(side: int, x: int, y: int) -> NDArray[np.bool_]:
+    return cv2.ellipse(np.zeros((side, side), np.uint8), (x, y), (44, 34), 0, 0, 360, 1, -1) > 0
+
+
+MOVES = {
+    "moved": np.float32([[1, 0, 130], [0, 1, 120]]),
+    "turned and larger": np.float32([[1.1, -0.35, 146], [0.35, 1.1, 98]]),
+    "mirrored": np.float32([[-1, 0, 262], [0, 1, 120]]),
+}
+
+
+def forged(seed: int, move: str, quality: int = 0) -> tuple[Pixels, NDArray[np.bool_], NDArray[np.bool_]]:
+    """A picture, the place copied from and the place copied to; as a JPEG of `quality`, unless that is 0."""
+    image, source = photograph(seed), ellipse(256, 66, 68)
+    content = cv2.warpAffine(image, MOVES[move], (256, 256), flags=cv2.INTER_CUBIC)
+    copy = cv2.warpAffine(source.astype(np.uint8), MOVES[move], (256, 256)) > 0
+    image = np.where(copy[..., None], content, image)
+    if quality:
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return image, source, copy
+
+
+@pytest.mark.parametrize("quality", [0, 90])
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("seed", range(3))
+def test_both_places_are_found(seed: int, move: str, quality: int) -> None:
+    image, source, copy = forged(seed, move, quality)
+    found = copied(image) > 0
+    truth = source | copy
+    assert (found & truth).sum() / (found | truth).sum() > 0.7
+    assert (found & source).any() and (found & copy).any()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_is_found_in_authentic_pictures(seed: int) -> None:
+    assert not copied(photograph(seed)).any()
+
+
+def test_likeness_without_the_same_detail_is_no_copy() -> None:
+    # the same thing photographed twice: equal shapes, grain of its own
+    rng = np.random.default_rng(0)
+    half = cv2.GaussianBlur(photograph(0)[:128], (0, 0), 1.2)
+    twice = np.concatenate([add_noise(half, rng, 5), add_noise(half, rng, 5)])
+    assert not copied(twice).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (64, 64), (128, 96)])
+def test_pictures_without_anything_to_match(shape: tuple[int, int]) -> None:
+    flat = np.full((*shape, 3), 200, np.uint8)
+    assert copied(flat).shape == shape and not copied(flat).any()
+
+
+def test_maps_of_other_pictures_stay_and_what_a_copy_explains_is_halved() -> None:
+    image, source, copy = forged(0, "moved")
+    pictures = torch.from_numpy(np.stack([image, photograph(1)])).permute(0, 3, 1, 2)
+    before = torch.rand(2, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+    after = with_copies(before, pictures)
+    assert torch.equal(after, with_copies(before, pictures.float() / 255))
+    assert torch.equal(after[1], before[1])
+    found = torch.from_numpy(copied(image) > 0)
+    assert (after[0, 0][found] > 0.8).all() and torch.equal(after[0, 0][~found], before[0, 0][~found] / 2)
+    assert ((found.numpy()) == (after[0, 0].numpy() > 0.5)).all()
+
+
+def test_the_option_is_the_model_s() -> None:
+    options = {"encoder": "traces", "options": {"width": 4}, "stride": 8, "branch_channels": 4, "embedding_dim": 4}
+    image = torch.from_numpy(forged(0, "moved")[0]).permute(2, 0, 1)[None]
+    torch.manual_seed(0)
+    plain = NCLModule(**options).eval()
+    torch.manual_seed(0)
+    module = NCLModule(**options, copies=True).eval()
+    with torch.no_grad():
+        before = plain.probability(image)
+        assert torch.equal(module.probability(image), with_copies(before, image))
+    assert module.hparams["copies"] and not torch.equal(before, with_copies(before, image))
