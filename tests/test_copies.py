@@ -51,7 +51,8 @@ def test_both_places_are_found(seed: int, move: str, quality: int) -> None:
     found = copied(image) > 0
     truth = source | copy
     assert (found & truth).sum() / (found | truth).sum() > 0.7
-    assert (found & source).any() and (found & copy).any()
+    assert (found & source).any()
+    assert (found & copy).any()
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -70,18 +71,20 @@ def test_likeness_without_the_same_detail_is_no_copy() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (5, 300), (64, 64), (128, 96)])
 def test_pictures_without_anything_to_match(shape: tuple[int, int]) -> None:
     flat = np.full((*shape, 3), 200, np.uint8)
-    assert copied(flat).shape == shape and not copied(flat).any()
+    assert copied(flat).shape == shape
+    assert not copied(flat).any()
 
 
 def test_maps_of_other_pictures_stay_and_what_a_copy_explains_is_halved() -> None:
-    image, source, copy = forged(0, "moved")
+    image, _source, _copy = forged(0, "moved")
     pictures = torch.from_numpy(np.stack([image, photograph(1)])).permute(0, 3, 1, 2)
     before = torch.rand(2, 1, 256, 256, generator=torch.Generator().manual_seed(0))
     after = with_copies(before, pictures)
     assert torch.equal(after, with_copies(before, pictures.float() / 255))
     assert torch.equal(after[1], before[1])
     found = torch.from_numpy(copied(image) > 0)
-    assert (after[0, 0][found] > 0.8).all() and torch.equal(after[0, 0][~found], before[0, 0][~found] / 2)
+    assert (after[0, 0][found] > 0.8).all()
+    assert torch.equal(after[0, 0][~found], before[0, 0][~found] / 2)
     assert ((found.numpy()) == (after[0, 0].numpy() > 0.5)).all()
 
 
@@ -95,4 +98,5 @@ def test_the_option_is_the_model_s() -> None:
     with torch.no_grad():
         before = plain.probability(image)
         assert torch.equal(module.probability(image), with_copies(before, image))
-    assert module.hparams["copies"] and not torch.equal(before, with_copies(before, image))
+    assert module.hparams["copies"]
+    assert not torch.equal(before, with_copies(before, image))
