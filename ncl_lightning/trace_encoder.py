@@ -7,6 +7,8 @@ the rest of the picture, and a summary of the whole picture is laid beside every
 but noise unlike the rest.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, instance_norm, interpolate
@@ -22,14 +24,18 @@ class TraceEncoder(nn.Module):
     Args:
         width: Channels at full resolution; deeper layers have 2 and 4 times as many.
         depth: Further halvings, by which a place sees 150 (1) or 340 (2) pixels instead of 60.
+        windows: Sides in pixels, multiples of 4, of further windows over which the filters' answers are measured;
+            what is noise in 4 pixels is a level in 32.
     """
 
-    def __init__(self, width: int = 16, depth: int = 0) -> None:
+    def __init__(self, width: int = 16, depth: int = 0, windows: Sequence[int] = ()) -> None:
         super().__init__()
         self.output_stride = 8 * 2**depth
         self.fine = nn.Sequential(_convolution(6, width), _convolution(width, width), nn.AvgPool2d(4))
         self.filters = nn.Conv2d(6, _FILTERS, 5, padding=2, bias=False)
-        self.middle = nn.Sequential(_convolution(width + _FILTERS + 3, 2 * width), _convolution(2 * width, 2 * width))
+        self.windows = tuple(windows)
+        seen = width + _FILTERS * (1 + len(self.windows)) + 3
+        self.middle = nn.Sequential(_convolution(seen, 2 * width), _convolution(2 * width, 2 * width))
         self.coarse = nn.Sequential(_convolution(2 * width, 4 * width), _convolution(4 * width, 4 * width))
         self.down = nn.ModuleList(_convolution(4 * width, 4 * width) for _ in range(depth))
         self.up = nn.ModuleList(_convolution(4 * width, 4 * width) for _ in range(depth))
@@ -64,9 +70,17 @@ class TraceEncoder(nn.Module):
         """
         with torch.autocast(image.device.type, enabled=False):  # a half's squares overflow
             strength = avg_pool2d(self.filters(seen.float()).square(), 4)
-            maps = torch.cat([torch.log(strength + 1e-3), avg_pool2d(image.float(), 4)], 1)
+            levels = [strength, *(self._averaged(strength, window // 4) for window in self.windows)]
+            maps = torch.cat([*(torch.log(level + 1e-3) for level in levels), avg_pool2d(image.float(), 4)], 1)
             # the bound keeps a picture of one colour from blowing up
             return instance_norm(maps, eps=1e-2)
+
+
+    @staticmethod
+    def _averaged(maps: Tensor, size: int) -> Tensor:
+        """The mean over windows about each place; beyond the picture lies nothing."""
+        side = size // 2
+        return avg_pool2d(maps, 2 * side + 1, 1, side, count_include_pad=False)
 
 
 def _convolution(channels: int, out: int) -> nn.Sequential:
