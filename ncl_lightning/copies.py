@@ -19,6 +19,7 @@ from torch import Tensor
 Array = NDArray[Any]  # OpenCV's functions give no types
 
 NEAR = 16  # pixels: places nearer than that are alike anyway
+CONTRAST = 0.008  # SIFT's threshold, a fifth of the usual: smooth things are copied, too
 KEYPOINTS = 5000
 RATIO = 0.6  # of a match's distance to the next best one's
 PAIRS = 8  # fewest that make a map
@@ -61,16 +62,10 @@ def with_copies(probability: Tensor, image: Tensor) -> Tensor:
 
 def _pairs(grey: Array) -> Array:
     """Places (n,4) x, y, x', y' whose surroundings match, turned, scaled or mirrored, and match no others as well."""
-    # small pictures have few keypoints at their own size
-    scale = 2 if max(grey.shape) <= 600 else 1
-    large = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    places, descriptors = _keypoints(large)
-    mirrored, others = _keypoints(np.ascontiguousarray(large[:, ::-1]))
-    if min(len(places), len(mirrored)) <= _NEIGHBOURS:
+    places, descriptors = _keypoints(grey)
+    if len(places) <= _NEIGHBOURS:
         return np.zeros((0, 4), np.float32)
-    mirrored[:, 0] = large.shape[1] - 1 - mirrored[:, 0]
-    found = [_matches(places, descriptors, places, descriptors), _matches(places, descriptors, mirrored, others)]
-    return np.concatenate(found) / scale
+    return np.concatenate([_matches(places, descriptors, other) for other in (descriptors, _mirrored(descriptors))])
 
 
 _NEIGHBOURS = 12  # of a keypoint's matches, most of them its own place at other scales
@@ -78,7 +73,7 @@ _NEIGHBOURS = 12  # of a keypoint's matches, most of them its own place at other
 
 def _keypoints(grey: Array) -> tuple[Array, Array]:
     """Places (n,2) x, y and descriptors (n,128) of length 1."""
-    sift = cv2.SIFT.create(nfeatures=KEYPOINTS, contrastThreshold=0.015, edgeThreshold=20)
+    sift = cv2.SIFT.create(nfeatures=KEYPOINTS, contrastThreshold=CONTRAST, edgeThreshold=20)
     keypoints, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
@@ -87,20 +82,29 @@ def _keypoints(grey: Array) -> tuple[Array, Array]:
     return np.array([point.pt for point in keypoints], np.float32), root
 
 
-def _matches(places: Array, descriptors: Array, others: Array, their: Array) -> Array:
+def _mirrored(descriptors: Array) -> Array:
+    """The descriptors (n,128) that the mirrored picture has at the same places.
+
+    4×4 cells of 8 directions, laid along the keypoint's own direction: its two sides change places.
+    """
+    cells = descriptors.reshape(-1, 4, 4, 8)[:, ::-1]
+    return cells[..., -np.arange(8) % 8].reshape(-1, 128)
+
+
+def _matches(places: Array, descriptors: Array, others: Array) -> Array:
     """Pairs (n,4) of which the distance is less than RATIO of the next best's; two of them where there are two."""
-    likeness = descriptors @ their.T
-    nearest = np.argpartition(-likeness, _NEIGHBOURS, 1)[:, :_NEIGHBOURS]
-    apart = np.linalg.norm(places[:, None] - others[nearest], axis=2)
-    angle = np.arccos(np.clip(np.take_along_axis(likeness, nearest, 1), -1, 1))
+    best = torch.from_numpy(descriptors @ others.T).topk(_NEIGHBOURS, 1)
+    likeness, nearest = best.values.numpy(), best.indices.numpy()
+    apart = np.linalg.norm(places[:, None] - places[nearest], axis=2)
+    angle = np.arccos(likeness.clip(-1, 1))
     # itself does not count
-    angle[apart <= 2 * NEAR] = np.pi
+    angle[apart <= NEAR] = np.pi
     order = angle.argsort(1)[:, :3]
     nearest, angle = np.take_along_axis(nearest, order, 1), np.take_along_axis(angle, order, 1)
     one = angle[:, 0] < RATIO * angle[:, 1]
     two = ~one & (angle[:, 1] < RATIO * angle[:, 2])
     chosen = [(one, 0), (two, 0), (two, 1)]
-    return np.concatenate([np.hstack([places[rows], others[nearest[rows, k]]]) for rows, k in chosen])
+    return np.concatenate([np.hstack([places[rows], places[nearest[rows, k]]]) for rows, k in chosen])
 
 
 def _maps(pairs: Array) -> Iterator[tuple[Array, Array]]:

@@ -7,8 +7,6 @@ the rest of the picture, and a summary of the whole picture is laid beside every
 but noise unlike the rest.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, instance_norm, interpolate
@@ -19,26 +17,20 @@ _FILTERS = 12
 
 
 class TraceEncoder(nn.Module):
-    """Features of stride 4 for pictures whose sides are multiples of `output_stride`, 8·2^depth.
+    """Features of stride 4 for pictures whose sides are multiples of 8.
 
     Args:
         width: Channels at full resolution; deeper layers have 2 and 4 times as many.
-        depth: Further halvings, by which a place sees 150 (1) or 340 (2) pixels instead of 60.
-        windows: Sides in pixels, multiples of 4, of further windows over which the filters' answers are measured;
-            what is noise in 4 pixels is a level in 32.
     """
 
-    def __init__(self, width: int = 16, depth: int = 0, windows: Sequence[int] = ()) -> None:
+    output_stride = 8
+
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.output_stride = 8 * 2**depth
         self.fine = nn.Sequential(_convolution(6, width), _convolution(width, width), nn.AvgPool2d(4))
         self.filters = nn.Conv2d(6, _FILTERS, 5, padding=2, bias=False)
-        self.windows = tuple(windows)
-        seen = width + _FILTERS * (1 + len(self.windows)) + 3
-        self.middle = nn.Sequential(_convolution(seen, 2 * width), _convolution(2 * width, 2 * width))
+        self.middle = nn.Sequential(_convolution(width + _FILTERS + 3, 2 * width), _convolution(2 * width, 2 * width))
         self.coarse = nn.Sequential(_convolution(2 * width, 4 * width), _convolution(4 * width, 4 * width))
-        self.down = nn.ModuleList(_convolution(4 * width, 4 * width) for _ in range(depth))
-        self.up = nn.ModuleList(_convolution(4 * width, 4 * width) for _ in range(depth))
         self.summary = nn.Linear(4 * width, 4 * width)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -48,19 +40,8 @@ class TraceEncoder(nn.Module):
         fine = torch.cat([fine, self._unlike_the_rest(image, seen).to(fine.dtype)], 1)  # (B,w+15,H/4,W/4)
         middle = self.middle(fine)  # (B,2w,H/4,W/4)
         coarse = self.coarse(avg_pool2d(middle, 2))  # (B,4w,H/8,W/8)
-        coarse = self._around(coarse)
         summary = self.summary(coarse.mean((2, 3)))[..., None, None].expand(-1, -1, *fine.shape[-2:])
         return torch.cat([fine, middle, interpolate(coarse, scale_factor=2.0), summary], 1)
-
-    def _around(self, coarse: Tensor) -> Tensor:
-        """(B,4w,H/8,W/8) -> the same, with what lies around each place, level by level down and up again."""
-        levels = [coarse]
-        for down in self.down:
-            levels.append(down(avg_pool2d(levels[-1], 2)))
-        around = levels.pop()
-        for up in self.up:
-            around = levels.pop() + interpolate(up(around), scale_factor=2.0, mode="bilinear")
-        return around
 
     def _unlike_the_rest(self, image: Tensor, seen: Tensor) -> Tensor:
         """How strongly each filter answers, and the colours, over 4×4 pixels against the picture: (B,15,H/4,W/4).
@@ -70,17 +51,9 @@ class TraceEncoder(nn.Module):
         """
         with torch.autocast(image.device.type, enabled=False):  # a half's squares overflow
             strength = avg_pool2d(self.filters(seen.float()).square(), 4)
-            levels = [strength, *(self._averaged(strength, window // 4) for window in self.windows)]
-            maps = torch.cat([*(torch.log(level + 1e-3) for level in levels), avg_pool2d(image.float(), 4)], 1)
+            maps = torch.cat([torch.log(strength + 1e-3), avg_pool2d(image.float(), 4)], 1)
             # the bound keeps a picture of one colour from blowing up
             return instance_norm(maps, eps=1e-2)
-
-
-    @staticmethod
-    def _averaged(maps: Tensor, size: int) -> Tensor:
-        """The mean over windows about each place; beyond the picture lies nothing."""
-        side = size // 2
-        return avg_pool2d(maps, 2 * side + 1, 1, side, count_include_pad=False)
 
 
 def _convolution(channels: int, out: int) -> nn.Sequential:
