@@ -3,12 +3,12 @@
 Not the paper's: its network compares a place with the whole picture by traces, not with each other place by content.
 Keypoints (SIFT) are matched within the picture, as Amerini et al. 2011, *A SIFT-based forensic method for copy-move
 attack detection*; each affine map that many pairs agree on is followed by correlation of the pixels, as Christlein et
-al. 2012, *An evaluation of popular copy-move forgery detection approaches*. Both places are given: which of the two is
-the copy, their likeness can't say.
+al. 2012, *An evaluation of popular copy-move forgery detection approaches*. Which of the two places is the copy, their
+likeness can't say: that is left to the network's map.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,37 +27,63 @@ MAPS = 6  # most of a picture
 WINDOW = 9  # pixels, of the correlation
 ALIKE = 0.75  # correlation of grey values from which two places are the same
 FINE = 0.65  # correlation of fine detail, below which two things only look alike
+DECISIVE = 0.5  # lead in mean logit from which one of two places is the copy
 
 
-def copied(image: Array) -> Array:
-    """How well each place of a picture (H,W,3) RGB agrees with another, (H,W) in {0} or [FINE, 1].
+class Copy(NamedTuple):
+    """Two places of a picture that agree.
+
+    Attributes:
+        one: (H,W) bool.
+        other: (H,W) bool, without what is in `one`, too.
+        agreement: Correlation of their fine detail, in [FINE, 1].
+    """
+
+    one: Array
+    other: Array
+    agreement: float
+
+
+def find_copies(image: Array) -> list[Copy]:
+    """What a picture (H,W,3) RGB holds twice.
 
     A thing that was photographed twice (windows of a facade, say) agrees in shape but not in its fine detail, noise
-    included: what agrees by less than FINE there is left out, and 0 is what has no double.
+    included: what agrees by less than FINE there is left out.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    found = [_places(grey, matrix, pairs) for matrix, pairs in _maps(_pairs(grey))]
-    best = max((fine for _, fine in found), default=0.0)
-    out = np.zeros(grey.shape, np.float32)
-    for places, fine in found:
-        # beside a copy, what merely looks alike agrees less well
-        if fine >= max(FINE, 0.9 * best):
-            out[places] = np.maximum(out[places], np.float32(fine))
-    return out
+    found = [_copy(grey, matrix, pairs) for matrix, pairs in _maps(_pairs(grey))]
+    # beside a copy, what merely looks alike agrees less well
+    least = max([FINE, *(0.9 * copy.agreement for copy in found)])
+    return [copy for copy in found if copy.agreement >= least]
 
 
 def with_copies(probability: Tensor, image: Tensor) -> Tensor:
     """A probability map (B,1,H,W) of pictures (B,3,H,W), uint8 or float of 0..1, after a look for copies.
 
-    Where a picture holds something twice, both places are called tampered (above 0.8), and what else was suspect is
-    halved: one manipulation that is certain explains the picture better than two. Other pictures' maps stay.
+    Where a picture holds something twice, the copy is called tampered (above 0.8): the place that the map suspects
+    more, by DECISIVE in the mean logit, and both where it can't tell. What else was suspect is halved: one manipulation
+    that is certain explains the picture better than two. Other pictures' maps stay.
     """
     pixels = (image if image.dtype == torch.uint8 else (image * 255).round().byte()).permute(0, 2, 3, 1).cpu().numpy()
     out = []
     for one, picture in zip(probability, pixels, strict=True):
-        found = torch.from_numpy(copied(np.ascontiguousarray(picture))).to(one)[None]
-        out.append(torch.where(found > 0, torch.maximum(one, 0.5 + found / 2), one / 2) if found.any() else one)
+        logits = one[0].logit(1e-6).cpu().numpy()
+        certain = np.zeros(logits.shape, np.float32)
+        for copy in find_copies(np.ascontiguousarray(picture)):
+            places = _suspect(copy, logits)
+            certain[places] = np.maximum(certain[places], 0.5 + copy.agreement / 2)
+        found = torch.from_numpy(certain).to(one)[None]
+        out.append(torch.where(found > 0, torch.maximum(one, found), one / 2) if found.any() else one)
     return torch.stack(out)
+
+
+def _suspect(copy: Copy, logits: Array) -> Array:
+    """The place (H,W) of the two that is the copy, by the logits (H,W); both where they are undecided."""
+    if copy.one.any() and copy.other.any():
+        lead = logits[copy.one].mean() - logits[copy.other].mean()
+        if abs(lead) > DECISIVE:
+            return copy.one if lead > 0 else copy.other
+    return copy.one | copy.other
 
 
 def _pairs(grey: Array) -> Array:
@@ -130,11 +156,11 @@ def _misfit(matrix: Array, start: Array, end: Array) -> Array:
     return np.linalg.norm(start @ matrix[:, :2].T + matrix[:, 2] - end, axis=1)
 
 
-def _places(grey: Array, matrix: Array, pairs: Array) -> tuple[Array, float]:
-    """What the map and its inverse bring to agree (H,W) bool, and how finely."""
-    there = _alike(grey, matrix, pairs[:, :2])
-    back = _alike(grey, cv2.invertAffineTransform(matrix), pairs[:, 2:])
-    return there[0] | back[0], max(there[1], back[1])
+def _copy(grey: Array, matrix: Array, pairs: Array) -> Copy:
+    """What the map and its inverse bring to agree."""
+    one, fine = _alike(grey, matrix, pairs[:, :2])
+    other, finer = _alike(grey, cv2.invertAffineTransform(matrix), pairs[:, 2:])
+    return Copy(one, other & ~one, max(fine, finer))
 
 
 def _alike(grey: Array, matrix: Array, ends: Array) -> tuple[Array, float]:
