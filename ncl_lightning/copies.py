@@ -19,8 +19,10 @@ from torch import Tensor
 Array = NDArray[Any]  # OpenCV's functions give no types
 
 NEAR = 16  # pixels: places nearer than that are alike anyway
+LARGEST = 2048  # pixels a side in which keypoints are looked for: SIFT takes 200 bytes for each
 CONTRAST = 0.008  # SIFT's threshold, a fifth of the usual: smooth things are copied, too
 KEYPOINTS = 5000
+NEIGHBOURS = 12  # of a keypoint that are looked at; some are its own place at another scale
 RATIO = 0.6  # of a match's distance to the next best one's
 PAIRS = 8  # fewest that make a map
 MAPS = 6  # most of a picture
@@ -35,8 +37,8 @@ class Copy(NamedTuple):
 
     Attributes:
         one: (H,W) bool.
-        other: (H,W) bool, without what is in `one`, too.
-        agreement: Correlation of their fine detail, in [FINE, 1].
+        other: (H,W) bool, without what is in `one`, too; may be empty where they overlap.
+        agreement: Correlation of their fine detail, at most 1; the higher one of both directions.
     """
 
     one: Array
@@ -45,10 +47,11 @@ class Copy(NamedTuple):
 
 
 def find_copies(image: Array) -> list[Copy]:
-    """What a picture (H,W,3) RGB holds twice.
+    """What a picture (H,W,3) uint8 RGB holds twice.
 
     A thing that was photographed twice (windows of a facade, say) agrees in shape but not in its fine detail, noise
-    included: what agrees by less than FINE there is left out.
+    included: what agrees by less than FINE there is left out. What a machine drew (text, tiles) repeats exactly and is
+    found.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     found = [_copy(grey, matrix, pairs) for matrix, pairs in _maps(_pairs(grey))]
@@ -61,20 +64,20 @@ def with_copies(probability: Tensor, image: Tensor) -> Tensor:
     """A probability map (B,1,H,W) of pictures (B,3,H,W), uint8 or float of 0..1, after a look for copies.
 
     Where a picture holds something twice, the copy is called tampered (above 0.8): the place that the map suspects
-    more, by DECISIVE in the mean logit, and both where it can't tell. What else was suspect is halved: one manipulation
-    that is certain explains the picture better than two. Other pictures' maps stay.
+    more, by DECISIVE in the mean logit, and both where it can't tell. All else is halved: one manipulation that is
+    certain explains the picture better than two. Other pictures' maps stay.
     """
-    pixels = (image if image.dtype == torch.uint8 else (image * 255).round().byte()).permute(0, 2, 3, 1).cpu().numpy()
-    out = []
-    for one, picture in zip(probability, pixels, strict=True):
-        logits = one[0].logit(1e-6).cpu().numpy()
-        certain = np.zeros(logits.shape, np.float32)
-        for copy in find_copies(np.ascontiguousarray(picture)):
-            places = _suspect(copy, logits)
-            certain[places] = np.maximum(certain[places], 0.5 + copy.agreement / 2)
-        found = torch.from_numpy(certain).to(one)[None]
-        out.append(torch.where(found > 0, torch.maximum(one, found), one / 2) if found.any() else one)
-    return torch.stack(out)
+    pixels = image if image.dtype == torch.uint8 else (image.clamp(0, 1) * 255).round().byte()
+    pictures = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
+    logits = probability.detach().float().logit(1e-6)[:, 0].cpu().numpy()
+    certain = np.zeros_like(logits)
+    for picture, logit, sure in zip(pictures, logits, certain, strict=True):
+        for copy in find_copies(picture):
+            places = _suspect(copy, logit)
+            sure[places] = np.maximum(sure[places], 0.5 + copy.agreement / 2)
+    found = torch.from_numpy(certain).to(probability)[:, None]
+    other = torch.where(found.flatten(1).any(1)[:, None, None, None], probability / 2, probability)
+    return torch.where(found > 0, found, other)
 
 
 def _suspect(copy: Copy, logits: Array) -> Array:
@@ -88,13 +91,13 @@ def _suspect(copy: Copy, logits: Array) -> Array:
 
 def _pairs(grey: Array) -> Array:
     """Places (n,4) x, y, x', y' whose surroundings match, turned, scaled or mirrored, and match no others as well."""
-    places, descriptors = _keypoints(grey)
-    if len(places) <= _NEIGHBOURS:
+    scale = min(1.0, LARGEST / max(grey.shape))
+    reduced = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey
+    places, descriptors = _keypoints(reduced)
+    if len(places) <= NEIGHBOURS:
         return np.zeros((0, 4), np.float32)
-    return np.concatenate([_matches(places, descriptors, other) for other in (descriptors, _mirrored(descriptors))])
-
-
-_NEIGHBOURS = 12  # of a keypoint's matches, most of them its own place at other scales
+    mirrored = _mirrored(descriptors)
+    return np.concatenate([_matches(places, descriptors, other) for other in (descriptors, mirrored)]) / scale
 
 
 def _keypoints(grey: Array) -> tuple[Array, Array]:
@@ -118,17 +121,17 @@ def _mirrored(descriptors: Array) -> Array:
 
 
 def _matches(places: Array, descriptors: Array, others: Array) -> Array:
-    """Pairs (n,4) of which the distance is less than RATIO of the next best's; two of them where there are two."""
-    best = torch.from_numpy(descriptors @ others.T).topk(_NEIGHBOURS, 1)
+    """Pairs (n,4) of which the angle is less than RATIO of the next best's; two of them where there are two."""
+    best = torch.from_numpy(descriptors @ others.T).topk(NEIGHBOURS, 1)
     likeness, nearest = best.values.numpy(), best.indices.numpy()
-    apart = np.linalg.norm(places[:, None] - places[nearest], axis=2)
-    angle = np.arccos(likeness.clip(-1, 1))
     # itself does not count
-    angle[apart <= NEAR] = np.pi
+    apart = np.linalg.norm(places[:, None] - places[nearest], axis=2) > NEAR
+    angle = np.where(apart, np.arccos(likeness.clip(-1, 1)), np.pi)
     order = angle.argsort(1)[:, :3]
     nearest, angle = np.take_along_axis(nearest, order, 1), np.take_along_axis(angle, order, 1)
-    one = angle[:, 0] < RATIO * angle[:, 1]
-    two = ~one & (angle[:, 1] < RATIO * angle[:, 2])
+    known = apart.sum(1)
+    one = (known > 1) & (angle[:, 0] < RATIO * angle[:, 1])
+    two = ~one & (known > 2) & (angle[:, 1] < RATIO * angle[:, 2])
     chosen = [(one, 0), (two, 0), (two, 1)]
     return np.concatenate([np.hstack([places[rows], places[nearest[rows, k]]]) for rows, k in chosen])
 
@@ -146,6 +149,7 @@ def _maps(pairs: Array) -> Iterator[tuple[Array, Array]]:
         if there.sum() + back.sum() < PAIRS:
             return
         stretch = np.linalg.svd(matrix[:, :2], compute_uv=False)
+        # what is squeezed to a line can't be brought back
         if stretch[1] > 0.4 and stretch[0] < min(2.5, 1.5 * stretch[1]):
             yield matrix, np.concatenate([pairs[there], pairs[back & ~there][:, [2, 3, 0, 1]]])
         pairs = pairs[~(there | back)]
@@ -163,31 +167,33 @@ def _copy(grey: Array, matrix: Array, pairs: Array) -> Copy:
     return Copy(one, other & ~one, max(fine, finer))
 
 
-def _alike(grey: Array, matrix: Array, ends: Array) -> tuple[Array, float]:
-    """Where the picture agrees with itself at the mapped place, about the keypoints `ends` (n,2), and how finely."""
+def _alike(grey: Array, matrix: Array, keypoints: Array) -> tuple[Array, float]:
+    """Where (H,W) the picture agrees with itself at the mapped place, about the keypoints (n,2), and how finely."""
     height, width = grey.shape
     ours = grey.astype(np.float32)
-    theirs, inside = (_warped(values, matrix) for values in (ours, np.ones_like(ours)))
+    theirs = _warped(ours, matrix)
     correlation, variance = _correlation(ours, theirs)
-    mean = cv2.boxFilter(ours - theirs, -1, (WINDOW, WINDOW))
-    # where nothing is to be seen, grey values must agree
-    same = (correlation > ALIKE) | ((variance < 20) & (np.abs(mean) < 3))
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    moved = np.hypot(*(matrix[i, 0] * x + matrix[i, 1] * y + matrix[i, 2] - (x, y)[i] for i in (0, 1)))
-    same &= (cv2.erode(inside, np.ones((3, 3))) > 0.99) & (moved > NEAR)
-    opened = cv2.morphologyEx(same.astype(np.uint8), cv2.MORPH_OPEN, _disc(9))
-    _, parts = cv2.connectedComponents(opened)
-    columns, rows = np.rint(ends).astype(int).T
-    at = parts[rows.clip(0, height - 1), columns.clip(0, width - 1)]
-    numbers, counts = np.unique(at[at > 0], return_counts=True)
-    hit = np.isin(parts, numbers[counts >= 3]).astype(np.uint8)
-    found = cv2.morphologyEx(hit, cv2.MORPH_CLOSE, _disc(11)) > 0
-    fine = ours - cv2.GaussianBlur(ours, (0, 0), 1.5)
+    # where nothing is to be seen, grey values must agree, and only between the keypoints: all sky is alike
+    flat = (variance < 20) & (np.abs(cv2.boxFilter(ours - theirs, -1, (WINDOW, WINDOW))) < 3)
+    hull = cv2.convexHull(np.rint(keypoints).astype(np.int32))
+    between = cv2.dilate(cv2.fillConvexPoly(np.zeros_like(grey), hull, 1), _disc(2 * NEAR + 1)) > 0
+    same = ((correlation > ALIKE) | (flat & between)).astype(np.uint8)
+    _, parts = cv2.connectedComponents(cv2.morphologyEx(same, cv2.MORPH_OPEN, _disc(9)))
+    columns, rows = np.rint(keypoints).astype(int).T
+    hit = parts[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    meant = np.isin(parts, hit[hit > 0]).astype(np.uint8)
+    places = cv2.morphologyEx(meant, cv2.MORPH_CLOSE, _disc(11)) > 0
+    return places, _agreement(ours, matrix, places)
+
+
+def _agreement(grey: Array, matrix: Array, places: Array) -> float:
+    """Correlation of the fine detail of places (H,W) with that of the mapped ones, by how much there is of it."""
+    fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.5)
     correlation, variance = _correlation(fine, _warped(fine, matrix))
-    seen = found & (variance > 4)
+    seen = places & (variance > 4)
     if np.count_nonzero(seen) < 50:
-        return found, 0.0
-    return found, float(np.average(correlation[seen], weights=np.sqrt(variance[seen])))
+        return 0.0
+    return min(1.0, float(np.average(correlation[seen], weights=np.sqrt(variance[seen]))))
 
 
 def _warped(values: Array, matrix: Array) -> Array:

@@ -51,7 +51,8 @@ class NCLModule(LightningModule):
         weight_decay: Weight decay of AdamW.
         warmup: Share of the training steps over which the learning rate rises; a cosine to 0 follows.
         threshold: A pixel with a higher probability than this is called tampered.
-        copies: In tests and predictions, look for what a picture holds twice, too (`ncl_lightning.copies`).
+        copies: In tests and predictions, look for what a picture holds twice, too (`ncl_lightning.copies`). Validation,
+            which chooses checkpoints and the threshold of `f1_val`, looks at the network alone.
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
         std: Standard deviation of the channels that they are divided by.
         warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path);

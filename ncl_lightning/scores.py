@@ -104,7 +104,7 @@ def highest(probability: Tensor, valid: Tensor) -> list[float]:
 
 def _where(inside: Tensor, floats: Tensor, otherwise: float) -> Tensor:
     """`torch.where`, without work where all is inside, as it mostly is."""
-    return floats if inside.view(torch.uint8).amin() else floats.where(inside, otherwise)
+    return floats if inside.all() else floats.where(inside, otherwise)
 
 
 def counts_above(ranked: Ranked, thresholds: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -177,7 +177,7 @@ def auc(probability: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
     counts = each(
         lambda image: (pairs_in_order(image), 2 * image.positives * image.negatives), probability, mask, valid
     )
-    pairs, total = torch.tensor(counts).unbind(1)
+    pairs, total = torch.tensor(counts).reshape(-1, 2).unbind(1)
     return ratio(pairs, total)
 
 
@@ -187,7 +187,7 @@ def average_precision(probability: Tensor, mask: Tensor, valid: Tensor) -> Tenso
     Exact to 2^-33, equal values in one step (scikit-learn's `average_precision_score`). NaN where nothing is tampered.
     """
     counts = each(lambda image: (precisions(image), image.positives), probability, mask, valid)
-    return ap_score(*torch.tensor(counts).unbind(1))
+    return ap_score(*torch.tensor(counts).reshape(-1, 2).unbind(1))
 
 
 def f1_best(probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
