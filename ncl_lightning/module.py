@@ -142,6 +142,8 @@ class NCLModule(LightningModule):
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
         self.results: dict[str, dict[str, float | None]] = {}
+        # not at the epoch's start: a run that resumes within one never comes by there
+        self.train_terms: dict[str, MeanMetric] = {}
         # the threshold that suits the validation set best, at the last validation
         self.val_threshold: float | None = None
 
@@ -195,7 +197,7 @@ class NCLModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Forget the last epoch's terms."""
-        self.train_terms: dict[str, MeanMetric] = {}
+        self.train_terms = {}
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean of each term, over all processes."""
