@@ -135,7 +135,7 @@ class PivotNetwork(nn.Module):
     def _branch_maps(self, image: Tensor) -> dict[str, Tensor]:
         """(B,3,H,W) -> each branch's map (B,C,h,w)."""
         height, width = self._frame(image.shape[-2], image.shape[-1])
-        shared = self._decode(pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2])))
+        shared = self._decode(_framed(image, height, width))
         return {name: branch(shared) for name, branch in self.branches.items()}
 
     def _embed(self, name: str, branch_map: Tensor) -> Tensor:
@@ -182,6 +182,17 @@ class PivotNetwork(nn.Module):
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.requires_grad_(gradient is not None)
         return multiple, features.shape[1], multiple // features.shape[-2]
+
+
+def _framed(image: Tensor, height: int, width: int) -> Tensor:
+    """(B,3,H,W) -> (B,3,height,width), mirrored at the right and the bottom.
+
+    Not padded with zeros: what compares a place with the whole picture takes an empty rim for the oddest place of all.
+    """
+    down, right = height - image.shape[-2], width - image.shape[-1]
+    # a mirror shows no more than there is
+    small = down >= image.shape[-2] or right >= image.shape[-1]
+    return pad(image, (0, right, 0, down), mode="replicate" if small else "reflect")
 
 
 _BRANCHES = ("tampered", "authentic")
