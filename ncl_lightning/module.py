@@ -51,8 +51,6 @@ class NCLModule(LightningModule):
         weight_decay: Weight decay of AdamW.
         warmup: Share of the training steps over which the learning rate rises; a cosine to 0 follows.
         threshold: A pixel with a higher probability than this is called tampered.
-        scales: Sizes of a picture, relative to what it is, whose logits are averaged in validation, tests and
-            predictions: traces of compression are tied to one size, and a smaller picture shows more at a time.
         copies: In tests and predictions, look for what a picture holds twice, too (`ncl_lightning.copies`). Validation,
             which chooses checkpoints and the threshold of `f1_val`, looks at the network alone.
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
@@ -89,9 +87,8 @@ class NCLModule(LightningModule):
         weight_decay: float = 1e-4,
         warmup: float = 0.05,
         threshold: float = 0.5,
-        scales: list[float] = [1.0],  # noqa: B006 (a plain list, as a config gives it)
         copies: bool = False,
-        mean: list[float] = [0.485, 0.456, 0.406],  # noqa: B006
+        mean: list[float] = [0.485, 0.456, 0.406],  # noqa: B006 (a plain list, as a config gives it)
         std: list[float] = [0.229, 0.224, 0.225],  # noqa: B006
         warm_start: str | None = None,
         network: dict[str, Any] | None = None,
@@ -99,8 +96,6 @@ class NCLModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if not scales or not all(0.1 <= scale <= 4 for scale in scales):
-            raise InputError(f"model.scales is {scales}: give one or more sizes within 0.1 to 4, such as [1.0, 0.8]")
         try:
             self.network: nn.Module = (
                 instantiate(network, "model.network")
@@ -154,21 +149,8 @@ class NCLModule(LightningModule):
 
     def probability(self, image: Tensor) -> Tensor:
         """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, `with_copies`."""
-        probability = self._over_scales(image)
+        probability = self(image).logits.float().sigmoid()
         return with_copies(probability, image) if self.hparams["copies"] else probability
-
-    def _over_scales(self, image: Tensor, logits: Tensor | None = None) -> Tensor:
-        """Probability (B,1,H,W) by the mean of the logits over `scales`; those of the picture as it is may be given."""
-        picture = image.float() / 255 if image.dtype == torch.uint8 else image
-        maps = []
-        for scale in self.hparams["scales"]:
-            if scale == 1:
-                maps.append((self(picture).logits if logits is None else logits).float())
-                continue
-            size = [max(1, round(scale * side)) for side in picture.shape[-2:]]
-            resized = interpolate(picture, size=size, mode="bilinear", antialias=True)
-            maps.append(interpolate(self(resized).logits.float(), size=picture.shape[-2:], mode="bilinear"))
-        return torch.stack(maps).mean(0).sigmoid()
 
     def setup(self, stage: str) -> None:
         """Take the weights of `warm_start`, unless training resumes."""
@@ -223,7 +205,7 @@ class NCLModule(LightningModule):
         """Scores at network size, and the loss of each image by itself."""
         output = self(batch["image"])
         mask, valid, index = batch["mask"], batch["valid"], batch["index"]
-        self.val_scores.update(self._over_scales(batch["image"], output.logits), mask, valid, index)
+        self.val_scores.update(output.logits.float().sigmoid(), mask, valid, index)
         rows = []
         for i in range(len(index)):
             one = type(output)(*(None if part is None else part[i : i + 1] for part in output))
