@@ -87,15 +87,27 @@ def test_patches_lie_in_raster_order() -> None:
                 torch.testing.assert_close(found[:, n], z)
 
 
-def test_padding_ends_where_the_picture_does() -> None:
-    """A picture padded by hand gives the same logits; embeddings of the same frame."""
+@pytest.mark.parametrize(("height", "width", "mode"), [(40, 50, "reflect"), (5, 3, "edge")])
+def test_a_picture_is_framed_by_its_own_mirror(height: int, width: int, mode: str) -> None:
+    """A picture framed by hand gives the same logits; embeddings of the same frame. Tiny ones repeat their rim."""
     net = network().eval()
-    image = torch.randn(1, 3, 40, 50)
+    image = torch.randn(1, 3, height, width)
+    down, right = -height % net.multiple, -width % net.multiple
+    framed = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 0), (0, down), (0, right)), mode=mode))
     with torch.no_grad():
-        odd = net(image)
-        even = net(nn.functional.pad(image, (0, 14, 0, 8)))
-    torch.testing.assert_close(odd.logits, even.logits[..., :40, :50])
+        odd, even = net(image), net(framed)
+    torch.testing.assert_close(odd.logits, even.logits[..., :height, :width])
     torch.testing.assert_close(odd.tampered, even.tampered)
+
+
+def test_the_frame_is_no_trace() -> None:
+    """Of a picture whose sides are no multiples, the map is much like that of the picture cut to multiples."""
+    torch.manual_seed(0)
+    net = PivotNetwork(encoder="traces", stride=16, branch_channels=8, embedding_dim=8, options={"width": 8}).eval()
+    image = torch.randn(1, 3, 129, 129)
+    with torch.no_grad():
+        whole, cut = net(image).logits[..., :96, :96], net(image[..., :128, :128]).logits[..., :96, :96]
+    assert (whole - cut).abs().mean() < 0.1 * cut.std()
 
 
 def test_the_branches_have_equal_shape_and_separate_weights() -> None:
