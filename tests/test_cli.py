@@ -212,6 +212,20 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
+def test_a_run_validated_in_steps_goes_on(tmp_path: Path) -> None:
+    """Its last checkpoint counts as one within an epoch: Lightning starts no epoch then."""
+    data = make_set(tmp_path / "data", 6)
+    options = ["fit", *TINY, f"--data.train=[{data}]", f"--data.val={data}", "--panels.count=0"]
+    options += ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=2", "--trainer.max_epochs=-1"]
+    root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
+    succeed(*options, "--trainer.max_steps=5", root)
+    run = tmp_path / "runs" / "version_0"
+    stopped = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    succeed("fit", f"--config={run / 'config.yaml'}", "--ckpt_path=last", "--trainer.max_steps=8", root)
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > stopped
+    assert all(np.isfinite(logged(run, "train/loss")))
+
+
 def test_an_explicit_learning_rate_wins_on_resume(trained: Path, tmp_path: Path) -> None:
     last = trained / "checkpoints" / "last.ckpt"
     config = f"--config={trained / 'config.yaml'}"
