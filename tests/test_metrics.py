@@ -608,3 +608,9 @@ def test_f1_at_the_threshold_of_validation(threshold: float) -> None:
 def test_mean_is_rounded_once() -> None:
     x = torch.tensor([1e16, 1.0, -1e16, float("nan")], dtype=torch.float64)
     assert mean(x) == mean(x.flip(0)) == 1 / 3
+
+
+def test_an_empty_batch_has_no_scores() -> None:
+    nothing = torch.zeros(0, 1, 4, 4)
+    for score in (scores.auc, scores.average_precision):
+        assert score(nothing, nothing, nothing.bool()).shape == (0,)
