@@ -116,7 +116,8 @@ class ImageScores(ImageRows):
         top = torch.tensor(highest(seen, valid))
         parts = zip(*each(self._count, seen, mask, judged), strict=True)
         counts, curves, best_at = (torch.from_numpy(np.array(part)) for part in parts)
-        tampered, area = counts[:, 2], counts[:, 2] + counts[:, 3]
+        tampered, negatives = (counts[:, COUNTS.index(name)] for name in ("positives", "negatives"))
+        area = tampered + negatives
         if judged is not valid:
             # the convention judges fewer than the valid pixels
             tampered, area = (pixels.flatten(1).sum(1).cpu() for pixels in (mask & valid, valid))
