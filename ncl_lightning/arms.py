@@ -1,7 +1,8 @@
 """Arms of an experiment against each other: one table and one figure over seeds.
 
 A score of an arm is the mean over its seeds, with their least and greatest. Arms are compared image by image, by a
-paired bootstrap of the scores averaged over seeds, and by one that draws the seeds anew, too (`pairing`).
+paired bootstrap of the scores averaged over seeds, and by one that draws the seeds anew, too (`pairing`); seed by seed
+where both arms ran with the same ones.
 """
 
 import csv
@@ -15,6 +16,7 @@ import numpy as np
 from ncl_lightning.files import write_json, write_text
 from ncl_lightning.pairing import Arm, compare, load
 from ncl_lightning.plots import learning_curves
+from ncl_lightning.sweeps import Run
 
 SCORES = {
     "auc": "AUC",
@@ -25,24 +27,31 @@ SCORES = {
 _SHORT = {"auc": "AUC", "ap": "AP", "f1_val": "F1 (val. threshold)", "f1": "F1 at 0.5"}
 
 
-def summarise(out: Path, runs: Sequence[tuple[str, Path]]) -> str:
+def summarise(out: Path, runs: Sequence[Run]) -> str:
     """Write table.md, comparisons.json and figure.png of finished runs, and return the table.
 
     Args:
-        out: Folder to write into.
-        runs: Arm and folder of each; a folder holds test/per_image.csv and version_*/metrics.csv.
+        out: Folder to write into, and that holds the runs' folders with test/per_image.csv and version_*/metrics.csv.
+        runs: The finished runs.
     """
-    folders: dict[str, list[Path]] = defaultdict(list)
-    for arm, folder in runs:
-        folders[arm].append(folder)
-    arms = [Arm(name, [load(folder / "test") for folder in group]) for name, group in folders.items()]
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.arm].append(run)
+    arms = [
+        Arm(
+            name,
+            [load(out / run.name / "test") for run in group],
+            tuple(run.seed for run in group if run.seed is not None),
+        )
+        for name, group in groups.items()
+    ]
     found = compare(arms, scores=tuple(SCORES)) if len(arms) > 1 else []
     text = f"{_table(arms)}\n{_differences(found)}"
     write_text(out / "table.md", text)
     write_json(out / "comparisons.json", found)
     curves = {
-        name: [curve for folder in group for curve in [_curve(folder)] if curve["step"]]
-        for name, group in folders.items()
+        name: [curve for run in group for curve in [_curve(out / run.name)] if curve["step"]]
+        for name, group in groups.items()
     }
     learning_curves(out / "figure.png", curves)
     return text

@@ -1,4 +1,4 @@
-"""What is said of a source: `{source, weight, only, tampered, authentic, take}`, and the folder that all lie in."""
+"""What is said of a source, `{source, weight, only, tampered, authentic, take, anew}`; the folder that all lie in."""
 
 import logging
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ class Entry:
         tampered: How many tampered pictures it is to hold, or the least and the most; None: not checked.
         authentic: The same of authentic ones.
         take: So many pictures of it alone, drawn once for all; a smaller number takes a part of a larger one's.
+        anew: `take` draws other pictures for every seed of a run: to tell methods apart whatever the pictures.
     """
 
     source: SourceSpec
@@ -36,6 +37,7 @@ class Entry:
     tampered: Count = None
     authentic: Count = None
     take: int | None = None
+    anew: bool = False
 
 
 def entry(spec: SourceSpec) -> Entry:
@@ -58,6 +60,8 @@ def entry(spec: SourceSpec) -> Entry:
         raise InputError(f"data source {made.source}: weight is {made.weight!r}; give a positive number")
     if made.take is not None and not (type(made.take) is int and made.take > 0):
         raise InputError(f"data source {made.source}: take is {made.take!r}; give a number of pictures")
+    if not isinstance(made.anew, bool) or (made.anew and made.take is None):
+        raise InputError(f"data source {made.source}: anew is {made.anew!r}; write true, beside `take`")
     for kind in ("tampered", "authentic"):
         count = getattr(made, kind)
         bounds = count if isinstance(count, list) else [count]
@@ -76,7 +80,7 @@ def open_entry(made: Entry, size: int, seed: int, root: str | None = None, on_co
     Args:
         made: The entry.
         size: Side of made-up pictures, in pixels.
-        seed: Seed of made-up pictures.
+        seed: Seed of made-up pictures, and of what is drawn anew.
         root: Folder that relative paths lie below.
         on_count: Where a count differs: `error`: refuse; `warn`: say so; `ignore`: do not look.
 
@@ -103,7 +107,8 @@ def open_entry(made: Entry, size: int, seed: int, root: str | None = None, on_co
         if made.take > len(pairs):
             raise InputError(f"data source {made.source}: take is {made.take}, but it holds {len(pairs)}; lower it")
         # nested: the first ones of one order
-        chosen = sorted(np.random.default_rng(0).permutation(len(pairs))[: made.take])
+        order = np.random.default_rng(seed if made.anew else 0)
+        chosen = sorted(order.permutation(len(pairs))[: made.take])
         pairs = [pairs[i] for i in chosen]
     return FileSource(pairs, source.name, source.root)
 

@@ -49,7 +49,7 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
             print(f"[{number} of {len(runs)}] {run.name} is being run by another process: left to it", flush=True)
     done = [run for run in runs if (out / run.name / "test" / "results.json").is_file()]
     if done:
-        print(summarise(out, [(run.arm, out / run.name) for run in done]))
+        print(summarise(out, done))
     print(f"{len(done)} of {len(runs)} runs are done in {out}")
     if failed:
         raise InputError(f"{len(failed)} of {len(runs)} runs failed ({', '.join(failed)}); give the command again")

@@ -73,7 +73,7 @@ def paired_difference(
 
 
 def difference_of_methods(
-    a: np.ndarray, b: np.ndarray, draws: int = 2000, seed: int = 0, level: float = 0.95
+    a: np.ndarray, b: np.ndarray, draws: int = 2000, seed: int = 0, level: float = 0.95, paired: bool = False
 ) -> tuple[float, float, float]:
     """The mean of a - b over runs and images, with an interval over both: images and runs are drawn anew.
 
@@ -86,10 +86,16 @@ def difference_of_methods(
         draws: As in `bootstrap_interval`.
         seed: As in `bootstrap_interval`.
         level: As in `bootstrap_interval`.
+        paired: Run r of either method shares what varies between runs, such as its training pictures: drawn together.
 
     Returns:
         (mean, low, high); with one run each, `paired_difference`'s.
+
+    Raises:
+        ValueError: Paired runs of unequal number.
     """
+    if paired and len(a) != len(b):
+        raise ValueError(f"{len(a)} runs against {len(b)}: paired runs must be of one number")
     if len(a) == len(b) == 1:
         return paired_difference(a[0], b[0], draws, seed, level)
     known = ~np.isnan(a).any(0) & ~np.isnan(b).any(0)
@@ -103,8 +109,11 @@ def difference_of_methods(
     for start in range(0, draws, block):
         size = min(block, draws - start)
         images = generator.multinomial(count, np.full(count, 1 / count), size) / count  # (size, N)
-        x, y = (_drawn_runs(images @ runs[:, known].T, generator) for runs in (a, b))
-        drawn.append(x - y)
+        of_a, of_b = (images @ runs[:, known].T for runs in (a, b))
+        if paired:
+            drawn.append(_drawn_runs(of_a - of_b, generator))
+        else:
+            drawn.append(_drawn_runs(of_a, generator) - _drawn_runs(of_b, generator))
     low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
     return float(a[:, known].mean() - b[:, known].mean()), float(low), float(high)
 

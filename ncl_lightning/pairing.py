@@ -30,10 +30,18 @@ Key = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Arm:
-    """One or several results (seeds of one arm) under a name; `runs` hold the rows by image."""
+    """One or several results (seeds of one arm) under a name.
+
+    Attributes:
+        name: The name.
+        runs: The rows of each result, by image.
+        seeds: The seed of each; runs of two arms with the same seeds are compared seed by seed, since what a seed
+            draws (first weights, order, training pictures) is common to them. Empty: not known.
+    """
 
     name: str
     runs: list[dict[Key, Row]]
+    seeds: tuple[int, ...] = ()
 
     def values(self, keys: Sequence[Key], score: str) -> np.ndarray:
         """A score of images (N,), the mean over the runs; NaN where any run leaves it undefined."""
@@ -132,7 +140,8 @@ def compare(
                 continue
             difference, *over_images = paired_difference(y, x, draws, seed, level)
             runs = b.of_runs(keys, score), a.of_runs(keys, score)
-            _, low, high = difference_of_methods(*runs, draws, seed, level)
+            paired = bool(a.seeds) and a.seeds == b.seeds
+            _, low, high = difference_of_methods(*runs, draws, seed, level, paired)
             # one image alone has no width: nothing can be told from it
             holds = (low > 0 or high < 0) and int(both.sum()) > 1
             higher = b if difference > 0 else a

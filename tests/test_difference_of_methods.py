@@ -43,3 +43,25 @@ def test_a_difference_larger_than_the_spread_of_runs_holds() -> None:
     kept = np.arange(120) != 7
     assert difference_of_methods(a, b)[0] == pytest.approx(a[:, kept].mean() - b[:, kept].mean())
     assert np.isnan(difference_of_methods(np.full((2, 3), np.nan), np.zeros((2, 3)))).all()
+
+
+def common(rng: np.random.Generator, gap: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (6, 120) of two methods whose run r shares training pictures of its own."""
+    images, pictures = rng.normal(0.5, 0.2, 120), rng.normal(0, 0.05, (6, 1))
+    make = lambda shift: images + pictures + shift + rng.normal(0, 0.01, (6, 1)) + rng.normal(0, 0.05, (6, 120))  # noqa: E731
+    return make(gap), make(0.0)
+
+
+def test_runs_with_common_pictures_are_compared_run_by_run() -> None:
+    rng = np.random.default_rng(2)
+    a, b = common(rng, 0.03)
+    assert difference_of_methods(a, b)[1] < 0 < difference_of_methods(a, b, paired=True)[1]
+    held = 0
+    for number in range(100):
+        a, b = common(rng, 0.0)
+        _, low, high = difference_of_methods(a, b, 400, number, paired=True)
+        held += low > 0 or high < 0
+    # a bootstrap of six runs is a little narrow
+    assert held < 20
+    with pytest.raises(ValueError, match="of one number"):
+        difference_of_methods(a, b[:5], paired=True)

@@ -16,7 +16,7 @@ from conftest import ROOT, TINY, command, make_set, succeed
 from filelock import FileLock
 
 from ncl_lightning.errors import InputError
-from ncl_lightning.intervals import paired_difference
+from ncl_lightning.intervals import difference_of_methods, paired_difference
 from ncl_lightning.sweeps import expand
 
 ARGS = [option for option in TINY if "max_epochs" not in option]
@@ -83,6 +83,10 @@ def test_an_experiment_is_killed_and_given_again(tmp_path: Path, sweep: Path) ->
     (auc,) = [one for one in json.loads((out / "comparisons.json").read_text()) if one["score"] == "auc"]
     a, b = (np.mean([images(folder, "auc") for folder in runs[arm]], 0) for arm in ("plain", "switch"))
     assert [auc["difference"], *auc["over_images"]] == pytest.approx(paired_difference(b, a, 10000, 0))
+    # seed by seed
+    a, b = (np.array([images(folder, "auc") for folder in runs[arm]]) for arm in ("plain", "switch"))
+    both = difference_of_methods(b, a, 10000, 0, paired=True)
+    assert [auc["difference"], auc["low"], auc["high"]] == pytest.approx(both)
 
     # other settings are not mixed in
     arm = tmp_path / "switch.yaml"

@@ -162,3 +162,23 @@ def test_take_draws_a_part_once_for_all(small_set: Path) -> None:
     assert names[1] == names[2]
     with pytest.raises(InputError, match="holds 6"):
         open_entry(entry({"source": str(small_set), "take": 7}), 64, 0)
+
+
+def test_take_draws_anew_for_each_seed_where_told_to(small_set: Path) -> None:
+    given = entry({"source": str(small_set), "take": 3, "anew": True})
+    draws = [[pair.image.name for pair in open_entry(given, 64, seed).pairs] for seed in (*range(12), 5)]  # type: ignore[attr-defined]
+    assert {len(set(draw)) for draw in draws} == {3}
+    assert len({tuple(draw) for draw in draws}) > 3
+    assert draws[5] == draws[-1]
+    # the seed of a run reaches it in training, and never what is validated on
+    for part, differ in (("train", True), ("val", False)):
+        names = []
+        for seed in range(6):
+            given = {"source": str(small_set), "take": 3, "anew": True}
+            data = ManipulationDataModule(train=[given], val=given, seed=seed, size=32, batch_size=2, leakage="ignore")
+            data.setup("fit")
+            names.append(tuple(pair.image.name for pair in data._datasets[part].sources[0].pairs))  # type: ignore[attr-defined]
+        assert (len(set(names)) > 1) == differ
+    for wrong in ({"anew": True}, {"take": 3, "anew": "yes"}):
+        with pytest.raises(InputError, match="anew"):
+            entry({"source": str(small_set), **wrong})
