@@ -13,16 +13,12 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
 import cv2
+import numpy as np
 from lightning.pytorch.cli import instantiate_class
 
 TrainSizing = Literal["resize", "crop", "pad"]
 EvalSizing = Literal["resize", "pad", "native"]
 Augmentation = Literal["none", "flips", "usual"] | list[dict[str, Any]]
-
-
-def _fill() -> dict[str, Any]:
-    """Zero beyond the picture, in the image, in the mask and in `valid`."""
-    return {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": 0, "position": "top_left"}
 
 
 def sizing_transforms(sizing: TrainSizing | EvalSizing, size: int, largest: int) -> list[Any]:
@@ -31,18 +27,33 @@ def sizing_transforms(sizing: TrainSizing | EvalSizing, size: int, largest: int)
     Args:
         sizing: ``resize``: to size×size, whatever the proportions (the field's usual way; bilinear).
             ``crop``: a size×size part at native resolution that holds tampered pixels if there are any,
-            padded where the picture is smaller. ``pad``: reduced to fit into size×size where it is larger,
-            never enlarged, then padded. ``native``: as it is, reduced only above `largest` pixels a side.
+            filled up where the picture is smaller. ``pad``: reduced to fit into size×size where it is larger,
+            never enlarged, then filled up. ``native``: as it is, reduced only above `largest` pixels a side.
         size: Side of the frame in pixels.
         largest: Longest side that ``native`` leaves alone, in pixels.
     """
     if sizing == "resize":
         return [A.Resize(size, size, interpolation=cv2.INTER_LINEAR)]
     if sizing == "crop":
-        return [A.PadIfNeeded(size, size, **_fill()), A.CropNonEmptyMaskIfExists(size, size)]
+        return [_FillUp(size), A.CropNonEmptyMaskIfExists(size, size)]
     if sizing == "pad":
-        return [_Shrink(size), A.PadIfNeeded(size, size, **_fill())]
+        return [_Shrink(size), _FillUp(size)]
     return [_Shrink(largest)]
+
+
+class _FillUp(A.PadIfNeeded):
+    """Mirrors the picture to the right and below; the mask and `valid` are 0 there.
+
+    Not black, as is usual: a network that compares places with the whole picture takes that for the oddest of all.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, size, position="top_left", border_mode=cv2.BORDER_REFLECT_101)
+
+    def apply_to_mask(
+        self, mask: np.ndarray, pad_top: int, pad_bottom: int, pad_left: int, pad_right: int, **_: Any
+    ) -> np.ndarray:
+        return cv2.copyMakeBorder(mask, pad_top, pad_bottom, pad_left, pad_right, cv2.BORDER_CONSTANT, value=0)
 
 
 class _Shrink(A.LongestMaxSize):

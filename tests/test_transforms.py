@@ -21,7 +21,8 @@ def picture(height: int, width: int, seed: int = 0) -> Picture:
 @pytest.mark.parametrize("sizing", ["crop", "pad", "native", "resize"])
 def test_frames_and_what_is_real(sizing: str, size: tuple[int, int]) -> None:
     transform = pipeline(sizing_transforms(sizing, 64, 100))
-    sample = frame(picture(*size), transform, (0, 0, 0), keep_original=False)
+    made = picture(*size)
+    sample = frame(made, transform, (0, 0, 0), keep_original=False)
     height, width = sample["image"].shape[-2:]
     if sizing != "native":
         assert (height, width) == (64, 64)
@@ -31,7 +32,10 @@ def test_frames_and_what_is_real(sizing: str, size: tuple[int, int]) -> None:
     valid = np.zeros((height, width), bool)
     valid[:rows, :columns] = True
     assert (sample["valid"][0].numpy() == valid).all()
-    assert not sample["image"][:, ~sample["valid"][0]].any()
+    if sizing in ("crop", "pad") and max(size) <= 64:
+        mirrored = np.pad(made.image, ((0, 64 - rows), (0, 64 - columns), (0, 0)), mode="reflect")
+        assert (sample["image"].numpy() == mirrored.transpose(2, 0, 1)).all()
+    assert not sample["mask"][:, ~sample["valid"][0]].any()
     assert set(sample["mask"].unique().tolist()) <= {0.0, 1.0}
     if sizing == "resize":
         assert valid.all()
