@@ -33,7 +33,7 @@ def export(ckpt: Path, out: Path, threshold: float = 0.5, fingerprints: bool = T
     It serves every command but to go on training; optimizer, callbacks and paths stay behind.
 
     Args:
-        ckpt: Checkpoint of a run.
+        ckpt: Checkpoint of a run, or `shipped`.
         out: File to write; it must not exist.
         threshold: A threshold that suits, such as validation's best one: the logits are moved so that it comes to
             lie at 0.5, where everybody cuts. Ranks, and so AUC and average precision, stay.
@@ -56,7 +56,7 @@ def export(ckpt: Path, out: Path, threshold: float = 0.5, fingerprints: bool = T
     kept["ncl_lightning_version"] = version("ncl_lightning")
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(kept, out)
-    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, of {ckpt.stat().st_size / 1e6:.1f} MB")
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
 def _move(checkpoint: dict[str, Any], threshold: float) -> None:

@@ -154,7 +154,7 @@ class NCLModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Take the weights of `warm_start`, unless training resumes."""
-        start = str(SHIPPED) if self.hparams["warm_start"] == "shipped" else self.hparams["warm_start"]
+        start = self.hparams["warm_start"]
         if stage == "fit" and start and not self.trainer.ckpt_path:
             checkpoint = load_checkpoint(start)
             self.load_state_dict(checkpoint["state_dict"])
@@ -345,13 +345,13 @@ def instantiate(spec: dict[str, Any], key: str) -> Any:
 
 
 def load_checkpoint(path: str) -> dict[str, Any]:
-    """A checkpoint on the CPU, read with `weights_only=True`.
+    """A checkpoint on the CPU, read with `weights_only=True`; `shipped` is the one that comes with the package.
 
     Raises:
         InputError: There is no such file, or it is not a checkpoint of this project.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(SHIPPED if path == "shipped" else path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; give the .ckpt file of a run") from None
     except Exception as error:

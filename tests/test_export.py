@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from conftest import command, make_set, succeed
 
+from ncl_lightning.export import export
 from ncl_lightning.module import NCLModule
 from ncl_lightning.runs import SHIPPED
 
@@ -64,6 +65,13 @@ def test_predict_uses_the_shipped_model_when_none_is_named(tmp_path: Path) -> No
         "test", "--ckpt_path=shipped", f"--data.test={{new: {data}}}", f"--trainer.default_root_dir={tmp_path / 'test'}"
     )
     assert "results.json" in tested.stdout
+
+
+def test_the_shipped_model_is_handed_on_by_name(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.ckpt"
+    export(Path("shipped"), copy)
+    ours, theirs = torch.load(SHIPPED, weights_only=True), torch.load(copy, weights_only=True)
+    assert all(torch.equal(weights, theirs["state_dict"][name]) for name, weights in ours["state_dict"].items())
 
 
 def test_the_shipped_model_is_small_and_has_a_card() -> None:
