@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import instantiate_class
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
@@ -33,7 +34,7 @@ class NCLModule(LightningModule):
         decoder: Decoder of segmentation-models-pytorch, by name.
         encoder_weights: Pre-trained weights of the encoder; null: random ones, as the method means it.
         options: More arguments for segmentation-models-pytorch, such as `{encoder_depth: 4}`; for `traces`,
-            `{width: 16}`.
+            `{width: 16, depth: 4}`.
         stride: Side of a patch in pixels.
         branch_channels: Channels of each branch's map.
         embedding_dim: Dimensions of a patch embedding.
@@ -55,8 +56,8 @@ class NCLModule(LightningModule):
             which chooses checkpoints and the threshold of `f1_val`, looks at the network alone.
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
         std: Standard deviation of the channels that they are divided by.
-        warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path);
-            `shipped` is the model that comes along.
+        warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path), of the
+            same network or of one with fewer layers; `shipped` is the model that comes along.
         network: A network of one's own instead: `{class_path, init_args}` with plain arguments.
         loss: A loss of one's own instead: `{class_path, init_args}` with plain arguments.
     """
@@ -157,11 +158,28 @@ class NCLModule(LightningModule):
         start = self.hparams["warm_start"]
         if stage == "fit" and start and not self.trainer.ckpt_path:
             checkpoint = load_checkpoint(start)
-            self.load_state_dict(checkpoint["state_dict"])
+            self._take_weights(start, checkpoint["state_dict"])
             data = getattr(self.trainer, "datamodule", None)
             if isinstance(data, ManipulationDataModule) and type(data).__qualname__ in checkpoint:
                 # what those weights were trained on stays known
                 data.load_state_dict(checkpoint[type(data).__qualname__])
+
+    def _take_weights(self, path: str, weights: dict[str, Tensor]) -> None:
+        """Weights of a network like this one, or of one with fewer layers: further ones stay as they begin.
+
+        Raises:
+            InputError: They are of another network.
+        """
+        own = self.state_dict()
+        unlike = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
+        if unlike:
+            raise InputError(
+                f"{path}: the weights of another network ({unlike[0]} and {len(unlike) - 1} others don't fit); "
+                "give model.encoder, decoder, options and sizes as in its hparams.yaml"
+            )
+        self.load_state_dict(weights, strict=False)
+        if len(weights) < len(own):
+            rank_zero_info(f"{path}: {len(own) - len(weights)} of {len(own)} weights are not in it and begin anew")
 
     # training and validation
 

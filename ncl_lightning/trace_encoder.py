@@ -21,16 +21,19 @@ class TraceEncoder(nn.Module):
 
     Args:
         width: Channels at full resolution; deeper layers have 2 and 4 times as many.
+        depth: Residual blocks on top, that look ever farther: the k-th adds 2^k + 1 cells of 8 pixels all around. They
+            begin as identities, so that a trained network without them can be gone on from (`warm_start`).
     """
 
     output_stride = 8
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 16, depth: int = 0) -> None:
         super().__init__()
         self.fine = nn.Sequential(_convolution(6, width), _convolution(width, width), nn.AvgPool2d(4))
         self.filters = nn.Conv2d(6, _FILTERS, 5, padding=2, bias=False)
         self.middle = nn.Sequential(_convolution(width + _FILTERS + 3, 2 * width), _convolution(2 * width, 2 * width))
         self.coarse = nn.Sequential(_convolution(2 * width, 4 * width), _convolution(4 * width, 4 * width))
+        self.wider = nn.Sequential(*(_Residual(4 * width, 2**k) for k in range(depth)))
         self.summary = nn.Linear(4 * width, 4 * width)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -39,7 +42,7 @@ class TraceEncoder(nn.Module):
         fine = self.fine(seen)  # (B,w,H/4,W/4)
         fine = torch.cat([fine, self._unlike_the_rest(image, seen).to(fine.dtype)], 1)  # (B,w+15,H/4,W/4)
         middle = self.middle(fine)  # (B,2w,H/4,W/4)
-        coarse = self.coarse(avg_pool2d(middle, 2))  # (B,4w,H/8,W/8)
+        coarse = self.wider(self.coarse(avg_pool2d(middle, 2)))  # (B,4w,H/8,W/8)
         summary = self.summary(coarse.mean((2, 3)))[..., None, None].expand(-1, -1, *fine.shape[-2:])
         return torch.cat([fine, middle, interpolate(coarse, scale_factor=2.0), summary], 1)
 
@@ -54,6 +57,25 @@ class TraceEncoder(nn.Module):
             maps = torch.cat([torch.log(strength + 1e-3), avg_pool2d(image.float(), 4)], 1)
             # the bound keeps a picture of one colour from blowing up
             return instance_norm(maps, eps=1e-2)
+
+
+class _Residual(nn.Module):
+    """A residual block (He et al. 2016) of a dilated and a plain convolution; an identity until trained."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        nn.init.zeros_(self.body[-1].weight)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B,C,h,w), not negative, in and out."""
+        return (features + self.body(features)).relu()
 
 
 def _convolution(channels: int, out: int) -> nn.Sequential:

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from ncl_lightning.errors import InputError
 from ncl_lightning.loss import NCLLoss
+from ncl_lightning.module import NCLModule
 from ncl_lightning.network import DECODERS, PivotNetwork, PivotOutput
 from ncl_lightning.residual import median3, noise_residual
 
@@ -256,3 +258,19 @@ def test_the_encoder_for_traces() -> None:
     check(net, 50, 70, 2)
     assert net.decoder_stride == 4
     assert not noise_residual(torch.full((1, 3, 8, 8), 2.0)).any()
+
+
+def test_wider_layers_begin_as_identities() -> None:
+    """What a trained network without them gives, a deeper one with its weights gives too, until it is trained."""
+    narrow = NCLModule(encoder="traces", options={"width": 4}, branch_channels=4, embedding_dim=4)
+    wide = NCLModule(encoder="traces", options={"width": 4, "depth": 3}, branch_channels=4, embedding_dim=4)
+    wide._take_weights("narrow.ckpt", narrow.state_dict())
+    image = torch.rand(2, 3, 80, 96)
+    narrow.eval()
+    wide.eval()
+    assert torch.equal(narrow(image).logits, wide(image).logits)
+    wide.train()
+    wide(image).logits.square().mean().backward()
+    assert all(block.body[-1].weight.grad.any() for block in wide.network.encoder.wider)
+    with pytest.raises(InputError, match=r"wide\.ckpt: the weights of another network"):
+        narrow._take_weights("wide.ckpt", wide.state_dict())
