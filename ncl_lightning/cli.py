@@ -127,7 +127,7 @@ class NCLCLI(LightningCLI):
             self.config_init[self.subcommand]["verbose"] = False
         elif self.subcommand == "predict":
             folder = output_folder("predict", root, checkpoint)
-            callbacks.append(PredictionWriter(folder, options.model.threshold))
+            callbacks.append(PredictionWriter(folder, options.model.threshold, checkpoint))
         self.config_init[self.subcommand]["trainer"]["callbacks"] = callbacks
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
         # after `best`, or it would hold best's score of one epoch before, and a run that resumes would save a worse one

@@ -7,7 +7,7 @@ al. 2012, *An evaluation of popular copy-move forgery detection approaches*. Whi
 likeness can't say: that is left to the network's map.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -60,24 +60,39 @@ def find_copies(image: Array) -> list[Copy]:
     return [copy for copy in found if copy.agreement >= least]
 
 
-def with_copies(probability: Tensor, image: Tensor) -> Tensor:
-    """A probability map (B,1,H,W) of pictures (B,3,H,W), uint8 or float of 0..1, after a look for copies.
+def copies_of(image: Tensor, content: Tensor | None = None) -> list[list[Copy]]:
+    """What each of some pictures (B,3,H,W), uint8 or float of 0..1, holds twice.
+
+    `content` (B,2) are the rows and columns that a picture fills of its frame, from the top left; None: all.
+    """
+    pixels = image if image.dtype == torch.uint8 else (image.clamp(0, 1) * 255).round().byte()
+    sizes = [image.shape[-2:]] * len(image) if content is None else content.tolist()
+    pictures = pixels.permute(0, 2, 3, 1).cpu().numpy()
+    return [
+        # a frame is filled up with the picture's own mirror
+        find_copies(np.ascontiguousarray(picture[:rows, :columns]))
+        for picture, (rows, columns) in zip(pictures, sizes, strict=True)
+    ]
+
+
+def with_copies(probability: Tensor, copies: Sequence[Sequence[Copy]]) -> Tensor:
+    """Probability maps (B,1,H,W) in the light of the copies that each picture holds.
 
     Where a picture holds something twice, the copy is called tampered (above 0.8): the place that the map suspects
     more, by DECISIVE in the mean logit, and both where it can't tell. All else is halved: one manipulation that is
     certain explains the picture better than two. Other pictures' maps stay.
     """
-    pixels = image if image.dtype == torch.uint8 else (image.clamp(0, 1) * 255).round().byte()
-    pictures = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
     logits = probability.detach().float().logit(1e-6)[:, 0].cpu().numpy()
     certain = np.zeros_like(logits)
-    for picture, logit, sure in zip(pictures, logits, certain, strict=True):
-        for copy in find_copies(picture):
-            places = _suspect(copy, logit)
-            sure[places] = np.maximum(sure[places], 0.5 + copy.agreement / 2)
-    found = torch.from_numpy(certain).to(probability)[:, None]
-    other = torch.where(found.flatten(1).any(1)[:, None, None, None], probability / 2, probability)
-    return torch.where(found > 0, found, other)
+    for found, logit, sure in zip(copies, logits, certain, strict=True):
+        for copy in found:
+            rows, columns = copy.one.shape
+            places = _suspect(copy, logit[:rows, :columns])
+            inside = sure[:rows, :columns]
+            inside[places] = np.maximum(inside[places], 0.5 + copy.agreement / 2)
+    called = torch.from_numpy(certain).to(probability)[:, None]
+    other = torch.where(called.flatten(1).any(1)[:, None, None, None], probability / 2, probability)
+    return torch.where(called > 0, called, other)
 
 
 def _suspect(copy: Copy, logits: Array) -> Array:

@@ -1,5 +1,7 @@
 """Pictures of what a network found: heat maps, overlays, patch categories, panels. RGB uint8 throughout."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -7,6 +9,8 @@ import numpy.typing as npt
 from ncl_lightning.patches import AUTHENTIC, CONTOUR, TAMPERED, VOID
 
 Image = npt.NDArray[np.uint8]
+Region = npt.NDArray[np.bool_]
+_ALIKE = (70, 170, 255)
 CATEGORY_COLOURS = {
     AUTHENTIC: (70, 130, 180),
     TAMPERED: (215, 60, 60),
@@ -26,8 +30,16 @@ def grey(probability: npt.NDArray[np.floating]) -> Image:
     return (np.clip(probability, 0, 1) * 255).round().astype(np.uint8)
 
 
-def overlay(image: Image, probability: npt.NDArray[np.floating], threshold: float = 0.5) -> Image:
-    """The picture (H, W, 3) under its heat map, with an outline around what is called tampered."""
+def overlay(
+    image: Image,
+    probability: npt.NDArray[np.floating],
+    threshold: float = 0.5,
+    copies: Sequence[tuple[Region, Region]] = (),
+) -> Image:
+    """The picture (H, W, 3) under its heat map, with an outline around what is called tampered.
+
+    `copies` are pairs of places (H, W) that are alike: outlined in blue, with a line from one to the other.
+    """
     # the picture stays plain where nothing is suspected, so that one sees what is
     weight = (0.15 + 0.6 * np.clip(probability, 0, 1))[..., None]
     mixed = (image * (1 - weight) + heat(probability) * weight).astype(np.uint8)
@@ -35,7 +47,18 @@ def overlay(image: Image, probability: npt.NDArray[np.floating], threshold: floa
         (probability > threshold).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
     width = max(1, round(max(image.shape[:2]) / 300))
-    return cv2.drawContours(np.ascontiguousarray(mixed), contours, -1, (80, 255, 120), width).astype(np.uint8)
+    drawn = cv2.drawContours(np.ascontiguousarray(mixed), contours, -1, (80, 255, 120), width)
+    for pair in copies:
+        centres = []
+        for place in pair:
+            outline, _ = cv2.findContours(place.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            cv2.drawContours(drawn, outline, -1, _ALIKE, width)
+            if place.any():
+                rows, columns = place.nonzero()
+                centres.append((round(columns.mean()), round(rows.mean())))
+        if len(centres) == 2:
+            cv2.line(drawn, centres[0], centres[1], _ALIKE, width, cv2.LINE_AA)
+    return drawn.astype(np.uint8)
 
 
 def categories(grid: npt.NDArray[np.integer], stride: int, height: int, width: int) -> Image:

@@ -64,7 +64,7 @@ def examples(
 def _cells(trainer: Trainer, module: LightningModule, dataset: ManipulationDataset, index: int) -> dict[str, Any]:
     batch = collate([dataset[index]])
     with trainer.precision_plugin.forward_context():
-        probability = module.probability(batch["image"].to(module.device))  # type: ignore[operator]
+        probability = module.probability(batch["image"].to(module.device), batch["content"])  # type: ignore[operator]
     rows, columns = batch["content"][0].tolist()
     image = _small(batch["original_image"][0].numpy())
     size = image.shape[1], image.shape[0]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
 
-from ncl_lightning.copies import with_copies
+from ncl_lightning.copies import Copy, copies_of, with_copies
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
@@ -148,10 +148,20 @@ class NCLModule(LightningModule):
         image = image.float() / 255 if image.dtype == torch.uint8 else image
         return self.network((image - self.mean) / self.std)
 
-    def probability(self, image: Tensor) -> Tensor:
-        """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, `with_copies`."""
+    def probability(self, image: Tensor, content: Tensor | None = None) -> Tensor:
+        """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, in the light of `copies`.
+
+        `content` (B,2): rows and columns that each picture fills of its frame; None: all.
+        """
+        return self._explained(image, content)[0]
+
+    def _explained(self, image: Tensor, content: Tensor | None) -> tuple[Tensor, list[list[Copy]]]:
+        """`probability`, and the copies that it goes by, for each picture."""
         probability = self(image).logits.float().sigmoid()
-        return with_copies(probability, image) if self.hparams["copies"] else probability
+        if not self.hparams["copies"]:
+            return probability, [[] for _ in image]
+        copies = copies_of(image, content)
+        return with_copies(probability, copies), copies
 
     def setup(self, stage: str) -> None:
         """Take the weights of `warm_start`, unless training resumes."""
@@ -265,7 +275,7 @@ class NCLModule(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Scores of one batch, at network size and, where the original masks are there, at original size."""
         network, original = list(self.test_scores.values())[dataloader_idx]
-        probability = self.probability(batch["image"])
+        probability = self.probability(batch["image"], batch["content"])
         network.update(probability, batch["mask"], batch["valid"], batch["index"])
         maps = to_original(probability, batch)
         for i, mask in enumerate(batch.get("original_mask", ())):
@@ -284,10 +294,14 @@ class NCLModule(LightningModule):
                     self.log(f"test/{name}/{key}", scores[key].float(), rank_zero_only=False)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
-        """Probability maps at original size, (h,w) each. The command line keeps none in memory."""
+        """Probability maps at original size, (h,w) each. The command line keeps none in memory.
+
+        The batch gets another key, `copies`: what each picture holds twice, at the size of its frame.
+        """
         if "image" not in batch:
             return []
-        return [one[0, 0] for one in to_original(self.probability(batch["image"]), batch)]
+        probability, batch["copies"] = self._explained(batch["image"], batch["content"])
+        return [one[0, 0] for one in to_original(probability, batch)]
 
     # optimization
 

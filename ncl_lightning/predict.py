@@ -1,17 +1,24 @@
-"""Heat maps, masks and overlays of pictures that have no truth."""
+"""Heat maps, masks and overlays of pictures that have no truth, and a list of what was found."""
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from ncl_lightning import draw
+from ncl_lightning.copies import Copy
 from ncl_lightning.datasets import Batch
+from ncl_lightning.gallery import Predicted, write_gallery
 from ncl_lightning.images import write_image
+from ncl_lightning.per_image import write_rows
+from ncl_lightning.runs import of_all_processes
 
 OUTPUTS = ("heat", "mask", "overlay")
 
@@ -45,24 +52,31 @@ def output_stems(files: Sequence[Path], root: Path) -> dict[str, Path]:
 class PredictionWriter(BasePredictionWriter):
     """Writes `<stem>_heat.png` (8-bit grey), `<stem>_mask.png` and `<stem>_overlay.png` at original size.
 
+    And, for all pictures, `predictions.csv` (the fields of `Predicted`) and `predictions.html`, the most suspicious
+    first.
+
     Args:
         folder: Where to write.
         threshold: A pixel with a higher probability is white in the mask.
+        checkpoint: Whose predictions they are.
     """
 
-    def __init__(self, folder: Path, threshold: float = 0.5) -> None:
+    def __init__(self, folder: Path, threshold: float = 0.5, checkpoint: str = "") -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
         self.threshold = threshold
+        self.checkpoint = checkpoint
         self.failed: list[str] = []
-        self.written = 0
+        self._found: dict[str, Predicted] = {}
+        self._root = Path()
         self._stems: dict[str, Path] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Settle every output's name."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        root = Path(data.hparams["predict"])
-        self._stems = output_stems(data.prediction_files(), root if root.is_dir() else root.parent)
+        given = Path(data.hparams["predict"])
+        self._root = given if given.is_dir() else given.parent
+        self._stems = output_stems(data.prediction_files(), self._root)
 
     def write_on_batch_end(
         self,
@@ -79,15 +93,43 @@ class PredictionWriter(BasePredictionWriter):
             self.failed.append(line)
             print(f"skipped: {line}", file=sys.stderr)
         for i, probability in enumerate(prediction):
-            stem = self.folder / self._stems[batch["name"][i]]
+            name = batch["name"][i]
+            stem = self.folder / self._stems[name]
             values = probability.float().cpu().numpy()
             write_image(stem.with_name(f"{stem.name}_heat.png"), draw.grey(values))
             write_image(stem.with_name(f"{stem.name}_mask.png"), (values > self.threshold).astype("uint8") * 255)
             picture = batch["original_image"][i].cpu().numpy()
-            write_image(stem.with_name(f"{stem.name}_overlay.png"), draw.overlay(picture, values, self.threshold))
-            self.written += 1
+            alike = [_at_size(copy, *values.shape) for copy in batch["copies"][i]]
+            drawn = draw.overlay(picture, values, self.threshold, alike)
+            write_image(stem.with_name(f"{stem.name}_overlay.png"), drawn)
+            self._found[name] = Predicted(
+                picture=Path(name).relative_to(self._root).as_posix(),
+                files=self._stems[name].as_posix(),
+                width=values.shape[1],
+                height=values.shape[0],
+                tampered_share=round(float((values > self.threshold).mean()), 4),
+                highest=round(float(values.max()), 4),
+                copies=len(alike),
+            )
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what was done."""
-        skipped = f", {len(self.failed)} skipped" if self.failed else ""
-        print(f"heat maps of {self.written} pictures in {self.folder}{skipped}")
+        """List what was found by all processes, and say what was done."""
+        # a sampler may give two processes the same picture
+        found = {name: one for part in of_all_processes(self._found) for name, one in part.items()}
+        failed = {line for part in of_all_processes(self.failed) for line in part}
+        if not trainer.is_global_zero:
+            return
+        listed = sorted(found.values(), key=lambda one: (-one.highest, one.picture))
+        write_rows(self.folder / "predictions.csv", [asdict(one) for one in listed])
+        write_gallery(self.folder / "predictions.html", listed, self.checkpoint, self.threshold)
+        skipped = f", {len(failed)} skipped" if failed else ""
+        print(f"heat maps of {len(found)} pictures in {self.folder}{skipped}; look at predictions.html")
+
+
+def _at_size(copy: Copy, height: int, width: int) -> tuple[draw.Region, draw.Region]:
+    """The two places of a copy in a picture of that size."""
+    one, other = (
+        cv2.resize(place.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        for place in (copy.one, copy.other)
+    )
+    return one, other

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +22,7 @@ from ncl_lightning.metrics import ImageScores
 from ncl_lightning.module import AT_ORIGINAL
 from ncl_lightning.per_image import image_rows, write_rows
 from ncl_lightning.report import SetReport, write_report
+from ncl_lightning.runs import of_all_processes
 
 # four do not fit into 80 columns
 SHOWN = ("f1", "iou", "auc")
@@ -115,12 +115,8 @@ def _scores(module: LightningModule) -> dict[str, tuple[ImageScores, ImageScores
 
 def _gathered(mine: dict[str, dict[int, tuple[str, int, int]]]) -> dict[str, dict[int, tuple[str, int, int]]]:
     """The pictures that any process saw."""
-    everyone = [mine]
-    if dist.is_available() and dist.is_initialized():
-        everyone = [{} for _ in range(dist.get_world_size())]
-        dist.all_gather_object(everyone, mine)
     merged: dict[str, dict[int, tuple[str, int, int]]] = {}
-    for one in everyone:
+    for one in of_all_processes(mine):
         for name, seen in one.items():
             merged.setdefault(name, {}).update(seen)
     return merged

@@ -3,14 +3,17 @@
 import csv
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ncl_lightning.errors import InputError
+
+T = TypeVar("T")
 
 
 def _rank() -> int:
@@ -66,6 +69,15 @@ def run_folder(trainer: Trainer) -> Path | None:
         if isinstance(logger, CSVLogger):
             return Path(logger.log_dir)
     return None
+
+
+def of_all_processes(mine: T) -> list[T]:
+    """What each process has, in the order of their ranks; every process must call it."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [mine]
+    everyone: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everyone, mine)
+    return everyone
 
 
 SHIPPED = Path(__file__).parent / "weights" / "traces.ckpt"

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -168,6 +170,25 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
     assert set(np.unique(mask)) <= {0, 255}
     assert ((cv2.imread(str(out / "a_heat.png"), cv2.IMREAD_UNCHANGED) > 128) <= (mask == 255)).all()
     assert cv2.imread(str(out / "a_overlay.png")).shape == (50, 70, 3)
+
+    # the list agrees with the files, and the page leads to each of them
+    with (out / "predictions.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["picture"]: row["files"] for row in rows} == {
+        "a.png": "a", "deep er/bü.jpg": "deep er/bü", "same.png": "same.png", "same.jpg": "same.jpg"
+    }  # fmt: skip
+    page = (out / "predictions.html").read_text(encoding="utf-8")
+    leads = {unquote(link) for link in re.findall(r'(?:src|href)="([^"]+)"', page)}
+    assert leads == written
+    for row in rows:
+        heat, mask = (cv2.imread(str(out / f"{row['files']}_{kind}.png"), 0) for kind in ("heat", "mask"))
+        if heat is None:  # OpenCV opens no name beyond ASCII on every system
+            continue
+        assert [int(row["height"]), int(row["width"])] == list(heat.shape)
+        assert float(row["tampered_share"]) == pytest.approx((mask > 0).mean(), abs=1e-4)
+        assert float(row["highest"]) == pytest.approx(heat.max() / 255, abs=1 / 255)
+    highest = [float(row["highest"]) for row in rows]
+    assert highest == sorted(highest, reverse=True)
 
 
 def test_predict_takes_none_of_its_own_pictures(trained: Path, tmp_path: Path) -> None:

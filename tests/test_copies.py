@@ -1,12 +1,16 @@
 """Copy-move: what was copied is found, at both places, and nothing else."""
 
+import csv
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import succeed
 from numpy.typing import NDArray
 
-from ncl_lightning.copies import find_copies, with_copies
+from ncl_lightning.copies import copies_of, find_copies, with_copies
 from ncl_lightning.deadleaves import scene
 from ncl_lightning.module import NCLModule
 from ncl_lightning.traces import Camera, add_noise
@@ -130,18 +134,18 @@ def test_both_places_are_apart_and_agree_at_most_wholly() -> None:
 def test_maps_of_any_float_and_with_gradients(kind: torch.dtype) -> None:
     picture = torch.from_numpy(forged(0, "moved")[0]).permute(2, 0, 1)[None]
     suspected = torch.full((1, 1, 256, 256), 0.4, dtype=kind, requires_grad=True)
-    after = with_copies(suspected, picture)
+    after = with_copies(suspected, copies_of(picture))
     assert after.dtype == kind
     assert ((after > 0.5)[0, 0].numpy() == copied(picture[0].permute(1, 2, 0).numpy())).all()
-    assert with_copies(suspected[:0], picture[:0]).shape == (0, 1, 256, 256)
+    assert with_copies(suspected[:0], copies_of(picture[:0])).shape == (0, 1, 256, 256)
 
 
 def test_maps_of_other_pictures_stay_and_what_a_copy_explains_is_halved() -> None:
     image = forged(0, "moved")[0]
     pictures = torch.from_numpy(np.stack([image, photograph(1)])).permute(0, 3, 1, 2)
     before = torch.rand(2, 1, 256, 256, generator=torch.Generator().manual_seed(0))
-    after = with_copies(before, pictures)
-    assert torch.equal(after, with_copies(before, pictures.float() / 255))
+    after = with_copies(before, copies_of(pictures))
+    assert torch.equal(after, with_copies(before, copies_of(pictures.float() / 255)))
     assert torch.equal(after[1], before[1])
     found = torch.from_numpy(copied(image))
     assert (after[0, 0][found] > 0.8).all()
@@ -154,7 +158,7 @@ def test_the_map_tells_the_copy_from_what_was_copied(move: str) -> None:
     picture = torch.from_numpy(image).permute(2, 0, 1)[None]
     for place, other in (places, reversed(places)):
         suspected = torch.from_numpy(np.where(place, np.float32(0.4), np.float32(0.2)))
-        called = with_copies(suspected[None, None], picture)[0, 0].numpy() > 0.5
+        called = with_copies(suspected[None, None], copies_of(picture))[0, 0].numpy() > 0.5
         assert (called & place).sum() / (called | place).sum() > 0.7
         assert not (called & other & ~place)[5:-5].sum() > 0.1 * other.sum()
 
@@ -168,6 +172,38 @@ def test_the_option_is_the_model_s() -> None:
     module = NCLModule(**options, copies=True).eval()
     with torch.no_grad():
         before = plain.probability(image)
-        assert torch.equal(module.probability(image), with_copies(before, image))
+        assert torch.equal(module.probability(image), with_copies(before, copies_of(image)))
     assert module.hparams["copies"]
-    assert not torch.equal(before, with_copies(before, image))
+    assert not torch.equal(before, with_copies(before, copies_of(image)))
+
+
+def test_what_fills_a_frame_is_no_copy() -> None:
+    """A small picture's frame is filled up with its own mirror."""
+    frame = np.pad(photograph(0)[:192], ((0, 64), (0, 0), (0, 0)), mode="reflect")
+    image = torch.from_numpy(frame).permute(2, 0, 1)[None]
+    assert copies_of(image)[0]
+    assert not copies_of(image, torch.tensor([[192, 256]]))[0]
+    # and a copy in the content is laid where it is in the frame
+    frame = np.pad(forged(0, "moved")[0], ((0, 40), (0, 64), (0, 0)), mode="reflect")
+    found = copies_of(torch.from_numpy(frame).permute(2, 0, 1)[None], torch.tensor([[256, 256]]))
+    after = with_copies(torch.full((1, 1, 296, 320), 0.1), found)[0, 0] > 0.5
+    assert (after[:256, :256].numpy() == copied(forged(0, "moved")[0])).all()
+    assert not after[256:].any()
+    assert not after[:, 256:].any()
+
+
+def test_predict_shows_both_places(tmp_path: Path) -> None:
+    image, source, copy = forged(0, "moved")
+    cv2.imwrite(str(tmp_path / "in.png"), image[..., ::-1])
+    cv2.imwrite(str(tmp_path / "other.png"), photograph(1)[..., ::-1])
+    out = tmp_path / "out"
+    # the larger side is above max_size: places must come back to the original size
+    succeed("predict", f"--data.predict={tmp_path}", "--data.max_size=200", f"--trainer.default_root_dir={out}")
+    with (out / "predictions.csv").open(newline="") as stream:
+        listed = {row["picture"]: int(row["copies"]) for row in csv.DictReader(stream)}
+    assert listed == {"in.png": 1, "other.png": 0}
+    blue = (cv2.imread(str(out / "in_overlay.png"))[..., ::-1] == (70, 170, 255)).all(2)
+    for place in (source, copy):
+        rim = cv2.morphologyEx(place.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0
+        assert (blue & rim).sum() > 100
+    assert not (cv2.imread(str(out / "other_overlay.png"))[..., ::-1] == (70, 170, 255)).all(2).any()

@@ -57,3 +57,14 @@ def test_two_processes_give_the_numbers_of_one(trained: Path, tmp_path: Path) ->
     for key, value in one.items():
         assert value == pytest.approx(two[key], abs=1e-6), key
     assert one["images"] == two["images"] == 5
+
+
+def test_two_processes_predict_what_one_does(trained: Path, tmp_path: Path) -> None:
+    pictures = make_set(tmp_path / "set", 3, seed=4) / "Tp"
+    common = [f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", f"--data.predict={pictures}"]
+    succeed("predict", *common, f"--trainer.default_root_dir={tmp_path / 'one'}", "--trainer.accelerator=cpu")
+    done = succeed("predict", *TWO, *common, f"--trainer.default_root_dir={tmp_path / 'two'}")
+    assert "heat maps of 3 pictures" in done.stdout
+    for name in ("predictions.csv", "predictions.html"):
+        one, two = ((tmp_path / n / name).read_text() for n in ("one", "two"))
+        assert one == two
