@@ -14,14 +14,15 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Pr
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from ncl_lightning.checkpoints import SHIPPED, find_checkpoint, load_checkpoint
 from ncl_lightning.contrast import ContrastStatistics
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
-from ncl_lightning.module import NCLModule, load_checkpoint
+from ncl_lightning.module import NCLModule
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
 from ncl_lightning.results import ResultsWriter, file_hash
-from ncl_lightning.runs import SHIPPED, RunLogger, SaveRunConfig, find_checkpoint, output_folder
+from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder
 
 
 class NCLCLI(LightningCLI):

@@ -13,9 +13,9 @@ from filelock import FileLock, Timeout
 from jsonargparse import auto_cli
 
 from ncl_lightning.arms import summarise
+from ncl_lightning.checkpoints import newest_checkpoint
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
-from ncl_lightning.runs import newest_checkpoint
 from ncl_lightning.sweeps import Run, expand
 
 

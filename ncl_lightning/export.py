@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from jsonargparse import auto_cli
 
+from ncl_lightning.checkpoints import load_checkpoint
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
-from ncl_lightning.module import load_checkpoint
 
 # the others are the optimizer's, the loops' and the callbacks', which hold paths
 _KEPT = (

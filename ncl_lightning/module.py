@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import instantiate_class
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
 
+from ncl_lightning.checkpoints import load_checkpoint, take_weights
 from ncl_lightning.copies import Copy, copies_of, with_copies
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
@@ -20,7 +20,6 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.metrics import ImageScores, ImageTable
 from ncl_lightning.network import PivotNetwork
-from ncl_lightning.runs import SHIPPED
 
 
 class NCLModule(LightningModule):
@@ -168,28 +167,11 @@ class NCLModule(LightningModule):
         start = self.hparams["warm_start"]
         if stage == "fit" and start and not self.trainer.ckpt_path:
             checkpoint = load_checkpoint(start)
-            self._take_weights(start, checkpoint["state_dict"])
+            take_weights(self, start, checkpoint["state_dict"])
             data = getattr(self.trainer, "datamodule", None)
             if isinstance(data, ManipulationDataModule) and type(data).__qualname__ in checkpoint:
                 # what those weights were trained on stays known
                 data.load_state_dict(checkpoint[type(data).__qualname__])
-
-    def _take_weights(self, path: str, weights: dict[str, Tensor]) -> None:
-        """Weights of a network like this one, or of one with fewer layers: further ones stay as they begin.
-
-        Raises:
-            InputError: They are of another network.
-        """
-        own = self.state_dict()
-        unlike = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
-        if unlike:
-            raise InputError(
-                f"{path}: the weights of another network ({unlike[0]} and {len(unlike) - 1} others don't fit); "
-                "give model.encoder, decoder, options and sizes as in its hparams.yaml"
-            )
-        self.load_state_dict(weights, strict=False)
-        if len(weights) < len(own):
-            rank_zero_info(f"{path}: {len(own) - len(weights)} of {len(own)} weights are not in it and begin anew")
 
     # training and validation
 
@@ -374,20 +356,3 @@ def instantiate(spec: dict[str, Any], key: str) -> Any:
             f"{key}: {spec.get('class_path', spec)} can't be made ({error}): "
             "give class_path (an import path) and init_args"
         ) from error
-
-
-def load_checkpoint(path: str) -> dict[str, Any]:
-    """A checkpoint on the CPU, read with `weights_only=True`; `shipped` is the one that comes with the package.
-
-    Raises:
-        InputError: There is no such file, or it is not a checkpoint of this project.
-    """
-    try:
-        checkpoint = torch.load(SHIPPED if path == "shipped" else path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint; give the .ckpt file of a run") from None
-    except Exception as error:
-        raise InputError(f"{path}: not a checkpoint ({type(error).__name__}); give the .ckpt file of a run") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise InputError(f"{path}: not a checkpoint of a run (no state_dict in it); give the .ckpt file of a run")
-    return checkpoint

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
+from ncl_lightning.checkpoints import find_checkpoint
 from ncl_lightning.errors import InputError
-from ncl_lightning.runs import find_checkpoint
 
 
 def run(*arguments: str) -> None:

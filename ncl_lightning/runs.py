@@ -11,7 +11,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ncl_lightning.errors import InputError
+from ncl_lightning.checkpoints import beside_checkpoint
 
 T = TypeVar("T")
 
@@ -78,33 +78,6 @@ def of_all_processes(mine: T) -> list[T]:
     everyone: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(everyone, mine)
     return everyone
-
-
-SHIPPED = Path(__file__).parent / "weights" / "traces.ckpt"
-"""The model that comes with the package, `--ckpt_path shipped`; weights/README.md is its card."""
-
-
-def newest_checkpoint(name: str, root: Path) -> Path | None:
-    """The newest `last.ckpt` or `best.ckpt` of the runs below a folder; None where there is none."""
-    files = root.glob(f"**/checkpoints/{name}.ckpt")
-    return max(files, key=lambda file: file.stat().st_mtime, default=None)
-
-
-def find_checkpoint(name: str, root: Path) -> Path:
-    """The newest `last.ckpt` or `best.ckpt` of the runs below a folder.
-
-    Raises:
-        InputError: There is none.
-    """
-    file = newest_checkpoint(name, root)
-    if file is None:
-        raise InputError(f"{root}: no run below it has a checkpoints/{name}.ckpt; give --ckpt_path FILE")
-    return file
-
-
-def beside_checkpoint(checkpoint: str) -> Path:
-    """A checkpoint's folder; of the shipped model the working folder, since nothing is written into the package."""
-    return Path() if Path(checkpoint) == SHIPPED else Path(checkpoint).parent
 
 
 def output_folder(kind: str, given: str | None, checkpoint: str | None) -> Path:

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from conftest import command, make_set, succeed
 
+from ncl_lightning.checkpoints import SHIPPED
 from ncl_lightning.export import export
 from ncl_lightning.module import NCLModule
-from ncl_lightning.runs import SHIPPED
 
 
 def test_an_exported_checkpoint_serves_like_the_run(trained: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from ncl_lightning.checkpoints import take_weights
 from ncl_lightning.errors import InputError
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.module import NCLModule
@@ -264,7 +265,7 @@ def test_wider_layers_begin_as_identities() -> None:
     """What a trained network without them gives, a deeper one with its weights gives too, until it is trained."""
     narrow = NCLModule(encoder="traces", options={"width": 4}, branch_channels=4, embedding_dim=4)
     wide = NCLModule(encoder="traces", options={"width": 4, "depth": 3}, branch_channels=4, embedding_dim=4)
-    wide._take_weights("narrow.ckpt", narrow.state_dict())
+    take_weights(wide, "narrow.ckpt", narrow.state_dict())
     image = torch.rand(2, 3, 80, 96)
     narrow.eval()
     wide.eval()
@@ -273,4 +274,4 @@ def test_wider_layers_begin_as_identities() -> None:
     wide(image).logits.square().mean().backward()
     assert all(block.body[-1].weight.grad.any() for block in wide.network.encoder.wider)
     with pytest.raises(InputError, match=r"wide\.ckpt: the weights of another network"):
-        narrow._take_weights("wide.ckpt", wide.state_dict())
+        take_weights(narrow, "wide.ckpt", wide.state_dict())

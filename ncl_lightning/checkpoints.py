@@ -1,0 +1,71 @@
+"""Checkpoint files: the one that comes with the package, those of runs, and what is taken from them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+
+from ncl_lightning.errors import InputError
+
+SHIPPED = Path(__file__).parent / "weights" / "traces.ckpt"
+"""The model that comes with the package, `--ckpt_path shipped`; weights/README.md is its card."""
+
+
+def newest_checkpoint(name: str, root: Path) -> Path | None:
+    """The newest `last.ckpt` or `best.ckpt` of the runs below a folder; None where there is none."""
+    files = root.glob(f"**/checkpoints/{name}.ckpt")
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)
+
+
+def find_checkpoint(name: str, root: Path) -> Path:
+    """The newest `last.ckpt` or `best.ckpt` of the runs below a folder.
+
+    Raises:
+        InputError: There is none.
+    """
+    file = newest_checkpoint(name, root)
+    if file is None:
+        raise InputError(f"{root}: no run below it has a checkpoints/{name}.ckpt; give --ckpt_path FILE")
+    return file
+
+
+def beside_checkpoint(checkpoint: str) -> Path:
+    """A checkpoint's folder; of the shipped model the working folder, since nothing is written into the package."""
+    return Path() if Path(checkpoint) == SHIPPED else Path(checkpoint).parent
+
+
+def load_checkpoint(path: str) -> dict[str, Any]:
+    """A checkpoint on the CPU, read with `weights_only=True`; `shipped` is the one that comes with the package.
+
+    Raises:
+        InputError: There is no such file, or it is not a checkpoint of this project.
+    """
+    try:
+        checkpoint = torch.load(SHIPPED if path == "shipped" else path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such checkpoint; give the .ckpt file of a run") from None
+    except Exception as error:
+        raise InputError(f"{path}: not a checkpoint ({type(error).__name__}); give the .ckpt file of a run") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise InputError(f"{path}: not a checkpoint of a run (no state_dict in it); give the .ckpt file of a run")
+    return checkpoint
+
+
+def take_weights(module: nn.Module, path: str, weights: dict[str, Tensor]) -> None:
+    """Load the weights of a module like this one, or of one with fewer layers: further ones stay as they begin.
+
+    Raises:
+        InputError: They are of another network; `path` is where they came from.
+    """
+    own = module.state_dict()
+    unlike = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
+    if unlike:
+        raise InputError(
+            f"{path}: the weights of another network ({len(unlike)} of {len(weights)} don't fit, {unlike[0]} for one); "
+            "give model.encoder, decoder, options and sizes as in its hparams.yaml"
+        )
+    module.load_state_dict(weights, strict=False)
+    if len(weights) < len(own):
+        rank_zero_info(f"{path}: {len(own) - len(weights)} of {len(own)} weights are not in it and begin anew")
