@@ -18,13 +18,7 @@ from ncl_lightning.pairing import Arm, compare, load
 from ncl_lightning.plots import learning_curves
 from ncl_lightning.sweeps import Run
 
-SCORES = {
-    "auc": "AUC",
-    "ap": "AP",
-    "f1_val": "F1 at the threshold of validation",
-    "f1": "F1 at 0.5",
-}
-_SHORT = {"auc": "AUC", "ap": "AP", "f1_val": "F1 (val. threshold)", "f1": "F1 at 0.5"}
+SCORES = {"auc": "AUC", "ap": "AP", "f1_val": "F1 (val. threshold)", "f1": "F1 at 0.5"}
 
 
 def summarise(out: Path, runs: Sequence[Run]) -> str:
@@ -82,7 +76,7 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {one['set']} | {_SHORT[one['score']]} | {one['b']} − {one['a']} | {one['difference']:+.3f} "
+        f"| {one['set']} | {SCORES[one['score']]} | {one['b']} − {one['a']} | {one['difference']:+.3f} "
         f"| {_ends(*one['over_images'])} | {_ends(one['low'], one['high'])} | {'yes' if one['holds'] else 'no'} |"
         for one in found
     ]
