@@ -57,15 +57,23 @@ def _table(arms: Sequence[Arm]) -> str:
     for name in dict.fromkeys(key[0] for key in arms[0].runs[0]):
         keys = [key for key in arms[0].runs[0] if key[0] == name]
         for arm in arms:
-            cells = (_spread(np.nanmean(arm.of_runs(keys, score), 1)) for score in SCORES)
+            cells = (_spread(_means(arm.of_runs(keys, score))) for score in SCORES)
             lines.append(f"| {name} | {arm.name} | {len(arm.runs)} | {' | '.join(cells)} |")
-        everything = np.nanmean(arms[0].of_runs(keys, "f1_all_tampered")[0])
-        lines.append(f"| {name} | *everything tampered* | | .500 | | {everything:.3f} | {everything:.3f} |")
+        everything = _spread(_means(arms[0].of_runs(keys, "f1_all_tampered")[:1]))
+        lines.append(f"| {name} | *everything tampered* | | .500 | | {everything} | {everything} |")
     return "\n".join(lines) + "\n"
+
+
+def _means(scores: np.ndarray) -> np.ndarray:
+    """(R,N) -> (R,), over the images that have the score; NaN where none has."""
+    known = ~np.isnan(scores).any(0)
+    return scores[:, known].mean(1) if known.any() else np.full(len(scores), np.nan)
 
 
 def _spread(values: np.ndarray) -> str:
     """The mean over seeds, and their least and greatest."""
+    if np.isnan(values).any():
+        return "–"
     mean = f"{values.mean():.3f}"
     return mean if len(values) < 2 else f"{mean} ({values.min():.3f}–{values.max():.3f})"
 
@@ -80,7 +88,7 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> str:
         f"| {_ends(*one['over_images'])} | {_ends(one['low'], one['high'])} | {'yes' if one['holds'] else 'no'} |"
         for one in found
     ]
-    note = f"Of {len(found)} differences about 5 % would hold where there is none."
+    note = f"Of {len(found)} differences at most about 5 % would hold where there is none."
     return "\n".join([*lines, "", note if found else ""]) + "\n"
 
 

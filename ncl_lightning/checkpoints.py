@@ -12,6 +12,8 @@ from ncl_lightning.errors import InputError
 SHIPPED = Path(__file__).parent / "weights" / "traces.ckpt"
 """The model that comes with the package, `--ckpt_path shipped`; weights/README.md is its card."""
 
+_IDENTITIES = "network.encoder.wider."
+
 
 def newest_checkpoint(name: str, root: Path) -> Path | None:
     """The newest `last.ckpt` or `best.ckpt` of the runs below a folder; None where there is none."""
@@ -54,18 +56,20 @@ def load_checkpoint(path: str) -> dict[str, Any]:
 
 
 def take_weights(module: nn.Module, path: str, weights: dict[str, Tensor]) -> None:
-    """Load the weights of a module like this one, or of one with fewer layers: further ones stay as they begin.
+    """Load the weights of a module like this one, or of one without the blocks of `traces` that begin as identities.
 
     Raises:
         InputError: They are of another network; `path` is where they came from.
     """
     own = module.state_dict()
-    unlike = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
+    further = {name for name in own.keys() - weights.keys() if name.startswith(_IDENTITIES)}
+    unlike = (own.keys() ^ weights.keys()) - further
+    unlike |= {name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape}
     if unlike:
         raise InputError(
-            f"{path}: the weights of another network ({len(unlike)} of {len(weights)} don't fit, {unlike[0]} for one); "
-            "give model.encoder, decoder, options and sizes as in its hparams.yaml"
+            f"{path}: the weights of another network ({len(unlike)} of {len(own)} don't fit, {min(unlike)} for one); "
+            "give model.encoder, decoder, options and sizes as it was trained with"
         )
     module.load_state_dict(weights, strict=False)
-    if len(weights) < len(own):
-        rank_zero_info(f"{path}: {len(own) - len(weights)} of {len(own)} weights are not in it and begin anew")
+    if further:
+        rank_zero_info(f"{path}: blocks that are not in it begin as identities ({len(further)} weights)")

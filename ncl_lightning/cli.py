@@ -209,4 +209,5 @@ def main() -> int:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "Tip:" not in line.getMessage())
     torch.set_float32_matmul_precision("high")
     cli = NCLCLI()
-    return int(cli.failed)
+    # Lightning ends a run where any other process fails
+    return int(cli.failed and cli.trainer.is_global_zero)

@@ -45,7 +45,7 @@ def show(found: Sequence[dict[str, Any]], level: float) -> None:
             last = head
         Console().print(table)
     notes = [f"{sum(one['holds'] for one in found)} of {len(found)} differences hold"]
-    notes[0] += f" (where nothing differs, about {(1 - level) * 100:g} % would by chance)."
+    notes[0] += f" (where nothing differs, at most about {(1 - level) * 100:g} % would by chance)."
     if any(len(one["runs_a"]) == len(one["runs_b"]) == 1 for one in found):
         notes.append("One run each: the intervals are over images alone. To compare methods, give seeds by --group.")
     Console().print(" ".join(notes), highlight=False)

@@ -50,8 +50,8 @@ def find_copies(image: Array) -> list[Copy]:
     """What a picture (H,W,3) uint8 RGB holds twice.
 
     A thing that was photographed twice (windows of a facade, say) agrees in shape but not in its fine detail, noise
-    included: what agrees by less than FINE there is left out. What a machine drew (text, tiles) repeats exactly and is
-    found.
+    included: what agrees by less than FINE there is left out. What a machine drew (text, an icon) repeats exactly and
+    is found; what repeats many times, as tiles do, is not, since no match stands out there.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     found = [_copy(grey, matrix, pairs) for matrix, pairs in _maps(_pairs(grey))]

@@ -45,7 +45,7 @@ class ManipulationDataModule(LightningDataModule):
     `synthetic:FOLDER`. A mapping `{class_path, init_args}` names a source class of one's own, and a mapping
     `{source, weight, only, tampered, authentic, take, anew}` says more of a source: its share of a training epoch
     (relative; of all training sources or of none), which pictures to take (`only: tampered` or `only: authentic`,
-    `take: N` of them, with `anew: true` others for each seed), and how many of each it is to hold (a count,
+    `take: N` of them, in training with `anew: true` others for each seed), and how many of each it is to hold (a count,
     or `[least, most]`). `configs/protocols/` has such files.
 
     Args:
@@ -175,6 +175,8 @@ class ManipulationDataModule(LightningDataModule):
         """What to train on, and what is held out of it for validation."""
         if self._split is None:
             sources, share = self._open("train", self.hparams["train"]), self.hparams["val_share"]
+            if share and any(entry(spec).anew for spec in self.hparams["train"]):
+                raise InputError("data.val_share holds out of pictures drawn anew for each seed; give data.val instead")
             copies = self.guard.action != "ignore"
             self._split = hold_out(sources, share, copies) if share else (sources, [])
         return self._split

@@ -1,5 +1,6 @@
 """predictions.html: the pictures that `predict` looked at, the most suspicious first. It lies beside their files."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -59,7 +60,9 @@ def write_gallery(path: Path, pictures: Sequence[Predicted], checkpoint: str, th
 
 
 def _figure(one: Predicted) -> str:
-    overlay, heat, mask = (escape(quote(f"{one.files}_{kind}.png")) for kind in ("overlay", "heat", "mask"))
+    overlay, heat, mask = (
+        escape(quote(os.fsencode(f"{one.files}_{kind}.png"))) for kind in ("overlay", "heat", "mask")
+    )
     twice = f"; {one.copies} found twice" if one.copies else ""
     return (
         f'<figure><a href="{overlay}"><img loading="lazy" alt="" src="{overlay}"></a>'

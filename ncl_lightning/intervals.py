@@ -75,10 +75,11 @@ def paired_difference(
 def difference_of_methods(
     a: np.ndarray, b: np.ndarray, draws: int = 2000, seed: int = 0, level: float = 0.95, paired: bool = False
 ) -> tuple[float, float, float]:
-    """The mean of a - b over runs and images, with an interval over both: images and runs are drawn anew.
+    """The mean of a - b over runs and images, with an interval over both.
 
-    Seeds of one method differ by more than the images alone tell. A few runs show too little of that, too: by
-    R runs, their spread is drawn sqrt(R / (R - 1)) times as wide, which is what makes it unbiased.
+    Images are drawn anew (bootstrap). Seeds of one method differ by more than the images tell, and a few of them show
+    too little of that for a bootstrap of their own: what more runs would have for a mean is drawn from Student's t
+    distribution about theirs.
 
     Args:
         a: (R,N) scores of R runs on N images; NaN leaves an image out.
@@ -110,20 +111,22 @@ def difference_of_methods(
         size = min(block, draws - start)
         images = generator.multinomial(count, np.full(count, 1 / count), size) / count  # (size, N)
         of_a, of_b = (images @ runs[:, known].T for runs in (a, b))
-        if paired:
-            drawn.append(_drawn_runs(of_a - of_b, generator))
-        else:
-            drawn.append(_drawn_runs(of_a, generator) - _drawn_runs(of_b, generator))
+        spread = _spread_of_mean([of_a - of_b] if paired else [of_a, of_b], generator)
+        drawn.append(of_a.mean(1) - of_b.mean(1) + spread)
     low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
     return float(a[:, known].mean() - b[:, known].mean()), float(low), float(high)
 
 
-def _drawn_runs(means: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Means (D,R) of runs over drawn images -> (D,), the mean over runs drawn anew."""
-    draws, runs = means.shape
-    middle = means.mean(1)
-    picked = np.take_along_axis(means, generator.integers(0, runs, (draws, runs)), 1).mean(1)
-    return middle + (np.sqrt(runs / (runs - 1)) if runs > 1 else 1.0) * (picked - middle)
+def _spread_of_mean(groups: list[np.ndarray], generator: np.random.Generator) -> np.ndarray:
+    """How far means over more runs might lie from those over these, drawn: groups of (D,R) -> (D,).
+
+    Welch 1947: Student's t with degrees of freedom by how much each group adds to the variance.
+    """
+    shares = [(runs.var(1, ddof=1) / runs.shape[1], runs.shape[1] - 1) for runs in groups if runs.shape[1] > 1]
+    variance = sum(share for share, _ in shares)
+    # equal runs have no spread
+    freedom = variance**2 / np.maximum(sum(share**2 / more for share, more in shares), 1e-300)
+    return np.sqrt(variance) * generator.standard_t(np.maximum(freedom, 1.0))
 
 
 def _array(values: Values) -> np.ndarray:

@@ -56,7 +56,7 @@ class NCLModule(LightningModule):
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
         std: Standard deviation of the channels that they are divided by.
         warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path), of the
-            same network or of one with fewer layers; `shipped` is the model that comes along.
+            same network, or of `traces` with less depth; `shipped` is the model that comes along.
         network: A network of one's own instead: `{class_path, init_args}` with plain arguments.
         loss: A loss of one's own instead: `{class_path, init_args}` with plain arguments.
     """
@@ -145,7 +145,8 @@ class NCLModule(LightningModule):
     def forward(self, image: Tensor) -> Any:
         """The network's output for pictures (B,3,H,W) RGB, uint8 or float of 0..1."""
         image = image.float() / 255 if image.dtype == torch.uint8 else image
-        return self.network((image - self.mean) / self.std)
+        # of the weights' type, where all is in halves (`bf16-true`)
+        return self.network(((image - self.mean) / self.std).to(self.mean.dtype))
 
     def probability(self, image: Tensor, content: Tensor | None = None) -> Tensor:
         """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, in the light of `copies`.

@@ -128,8 +128,9 @@ def compare(
 
     Returns:
         For each, plain numbers: `set`, `score`, `a`, `b`, `images` (pairs), `mean_a`, `mean_b`, `runs_a`, `runs_b`
-        (each run's mean), `difference` (b - a) with its interval over images and runs, `low` and `high`, and the one
-        over images alone, `over_images`; `holds` (the former leaves out 0) and `better` (that arm's name, or None).
+        (each run's mean), `paired` (compared seed by seed), `difference` (b - a) with its interval over images and
+        runs, `low` and `high`, and the one over images alone, `over_images`; `holds` (the former leaves out 0) and
+        `better` (that arm's name, or None).
     """
     out = []
     for name, keys in pair(arms).items():
@@ -162,6 +163,7 @@ def compare(
                     "low": low,
                     "high": high,
                     "over_images": over_images,
+                    "paired": paired,
                     "holds": holds,
                     "better": better,
                 }

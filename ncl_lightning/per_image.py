@@ -51,10 +51,13 @@ def _plain(value: bool | int | float) -> int | float | None:
     return int(value)
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of the same keys as CSV, whole or not at all; None becomes an empty cell."""
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ("set",)) -> None:
+    """Write rows of the same keys as CSV, whole or not at all; None becomes an empty cell.
+
+    `columns` are those of a table without rows.
+    """
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]) if rows else ["set"], lineterminator="\n")
+    writer = csv.DictWriter(stream, list(rows[0]) if rows else columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, stream.getvalue())

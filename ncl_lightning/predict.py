@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from ncl_lightning import draw
 from ncl_lightning.copies import Copy
 from ncl_lightning.datasets import Batch
+from ncl_lightning.errors import InputError
 from ncl_lightning.gallery import Predicted, write_gallery
 from ncl_lightning.images import write_image
 from ncl_lightning.per_image import write_rows
@@ -41,12 +42,16 @@ def output_stems(files: Sequence[Path], root: Path) -> dict[str, Path]:
 
     Sub-folders of `root` are kept; a stem that two pictures of a folder share is replaced by the full name.
     """
-    stems = [file.relative_to(root).with_suffix("") for file in files]
-    shared = Counter(str(stem).casefold() for stem in stems)
-    return {
-        str(file): stem if shared[str(stem).casefold()] == 1 else file.relative_to(root)
-        for file, stem in zip(files, stems, strict=True)
-    }
+    whole = {str(file): file.relative_to(root) for file in files}
+    stems = {name: path.with_suffix("") for name, path in whole.items()}
+    while True:
+        count = Counter(str(stem).casefold() for stem in stems.values())
+        shared = [name for name, stem in stems.items() if count[str(stem).casefold()] > 1 and stem != whole[name]]
+        # a full name may be another's stem: x.jpg and x.jpg.png
+        if not shared:
+            break
+        stems |= {name: whole[name] for name in shared}
+    return stems
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -72,11 +77,26 @@ class PredictionWriter(BasePredictionWriter):
         self._stems: dict[str, Path] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Settle every output's name."""
+        """Settle every output's name, the same in all processes.
+
+        Raises:
+            InputError: A picture would be overwritten.
+        """
+        # a folder named by the time is the first process's
+        self.folder = trainer.strategy.broadcast(self.folder)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         given = Path(data.hparams["predict"])
         self._root = given if given.is_dir() else given.parent
-        self._stems = output_stems(data.prediction_files(), self._root)
+        pictures = data.prediction_files()
+        self._stems = output_stems(pictures, self._root)
+        read = {picture.absolute() for picture in pictures}
+        for stem in self._stems.values():
+            for kind in OUTPUTS:
+                file = self._file(stem, kind)
+                if file.absolute() in read:
+                    raise InputError(
+                        f"{file}: the picture would be overwritten; give another --trainer.default_root_dir"
+                    )
 
     def write_on_batch_end(
         self,
@@ -94,17 +114,17 @@ class PredictionWriter(BasePredictionWriter):
             print(f"skipped: {line}", file=sys.stderr)
         for i, probability in enumerate(prediction):
             name = batch["name"][i]
-            stem = self.folder / self._stems[name]
+            stem = self._stems[name]
             values = probability.float().cpu().numpy()
-            write_image(stem.with_name(f"{stem.name}_heat.png"), draw.grey(values))
-            write_image(stem.with_name(f"{stem.name}_mask.png"), (values > self.threshold).astype("uint8") * 255)
+            write_image(self._file(stem, "heat"), draw.grey(values))
+            write_image(self._file(stem, "mask"), (values > self.threshold).astype("uint8") * 255)
             picture = batch["original_image"][i].cpu().numpy()
             alike = [_at_size(copy, *values.shape) for copy in batch["copies"][i]]
             drawn = draw.overlay(picture, values, self.threshold, alike)
-            write_image(stem.with_name(f"{stem.name}_overlay.png"), drawn)
+            write_image(self._file(stem, "overlay"), drawn)
             self._found[name] = Predicted(
                 picture=Path(name).relative_to(self._root).as_posix(),
-                files=self._stems[name].as_posix(),
+                files=stem.as_posix(),
                 width=values.shape[1],
                 height=values.shape[0],
                 tampered_share=round(float((values > self.threshold).mean()), 4),
@@ -116,14 +136,18 @@ class PredictionWriter(BasePredictionWriter):
         """List what was found by all processes, and say what was done."""
         # a sampler may give two processes the same picture
         found = {name: one for part in of_all_processes(self._found) for name, one in part.items()}
-        failed = {line for part in of_all_processes(self.failed) for line in part}
+        self.failed = sorted({line for part in of_all_processes(self.failed) for line in part})
         if not trainer.is_global_zero:
             return
         listed = sorted(found.values(), key=lambda one: (-one.highest, one.picture))
-        write_rows(self.folder / "predictions.csv", [asdict(one) for one in listed])
+        columns = [field.name for field in fields(Predicted)]
+        write_rows(self.folder / "predictions.csv", [asdict(one) for one in listed], columns)
         write_gallery(self.folder / "predictions.html", listed, self.checkpoint, self.threshold)
-        skipped = f", {len(failed)} skipped" if failed else ""
+        skipped = f", {len(self.failed)} skipped" if self.failed else ""
         print(f"heat maps of {len(found)} pictures in {self.folder}{skipped}; look at predictions.html")
+
+    def _file(self, stem: Path, kind: str) -> Path:
+        return self.folder / stem.with_name(f"{stem.name}_{kind}.png")
 
 
 def _at_size(copy: Copy, height: int, width: int) -> tuple[draw.Region, draw.Region]:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ncl_lightning.datasets import Batch
 from ncl_lightning.examples import examples
-from ncl_lightning.files import write_json
+from ncl_lightning.files import make_folder, write_json
 from ncl_lightning.leakage import leaks
 from ncl_lightning.metrics import ImageScores
 from ncl_lightning.module import AT_ORIGINAL
@@ -45,6 +45,11 @@ class ResultsWriter(Callback):
         self.run = run
         self.shown = shown
         self._pictures: dict[str, dict[int, tuple[str, int, int]]] = {}
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the folder: better no test than one whose results can't be kept."""
+        if trainer.is_global_zero:
+            make_folder(self.folder)
 
     def on_test_batch_end(
         self,

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,6 +15,8 @@ import pytest
 import torch
 import yaml
 from conftest import TINY, command, make_set, succeed
+
+from ncl_lightning.predict import output_stems
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -189,6 +193,45 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
         assert float(row["highest"]) == pytest.approx(heat.max() / 255, abs=1 / 255)
     highest = [float(row["highest"]) for row in rows]
     assert highest == sorted(highest, reverse=True)
+
+
+def test_predict_overwrites_no_picture(trained: Path, tmp_path: Path) -> None:
+    """IMD2020, for one, calls its truth `<stem>_mask.png`."""
+    best = trained / "checkpoints" / "best.ckpt"
+    for name in ("1.png", "1_mask.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((40, 40, 3), 90, np.uint8))
+    before = (tmp_path / "1_mask.png").read_bytes()
+    options = ["predict", f"--ckpt_path={best}", f"--data.predict={tmp_path}"]
+    refused = command(*options, f"--trainer.default_root_dir={tmp_path}")
+    assert refused.returncode == 1
+    assert "1_mask.png: the picture would be overwritten" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert (tmp_path / "1_mask.png").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_names_that_are_no_unicode(trained: Path, tmp_path: Path) -> None:
+    """As old archives have them; a list and a page of all pictures are written at the very end."""
+    pictures, out = make_set(tmp_path / "set", 2, seed=5) / "Tp", tmp_path / "out"
+    odd = os.fsdecode(b"caf\xe9.png")
+    first = min(pictures.iterdir())
+    first.rename(pictures / odd)
+    (tmp_path / "set" / "Gt" / first.name).rename(tmp_path / "set" / "Gt" / odd)
+    options = [f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", f"--trainer.default_root_dir={out}"]
+    succeed("predict", f"--data.predict={pictures}", *options)
+    assert "caf%E9_heat.png" in (out / "predictions.html").read_text()
+    assert "caf\\udce9.png" in (out / "predictions.csv").read_text()
+    succeed("test", f"--data.test={{set: {tmp_path / 'set'}}}", *options)
+    assert "caf\\udce9" in (out / "per_image.csv").read_text()
+
+
+def test_every_picture_has_files_of_its_own() -> None:
+    names = ("x.jpg", "x.png", "x.jpg.png", "y.png", "sub/x.png", "z.jpg", "Z.png", "z.jpg.jpg")
+    stems = output_stems([Path("in", name) for name in names], Path("in"))
+    assert len({str(stem).casefold() for stem in stems.values()}) == len(names)
+    assert stems["in/y.png"] == Path("y")
+    assert stems["in/sub/x.png"] == Path("sub/x")
 
 
 def test_predict_takes_none_of_its_own_pictures(trained: Path, tmp_path: Path) -> None:

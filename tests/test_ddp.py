@@ -2,10 +2,11 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY, make_set, succeed
+from conftest import ROOT, TINY, command, make_set, succeed
 
 TWO = ["--config", ROOT / "configs" / "ddp.yaml", "--trainer.accelerator=cpu", "--trainer.devices=2"]
 ARMS = {
@@ -61,10 +62,21 @@ def test_two_processes_give_the_numbers_of_one(trained: Path, tmp_path: Path) ->
 
 def test_two_processes_predict_what_one_does(trained: Path, tmp_path: Path) -> None:
     pictures = make_set(tmp_path / "set", 3, seed=4) / "Tp"
-    common = [f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", f"--data.predict={pictures}"]
-    succeed("predict", *common, f"--trainer.default_root_dir={tmp_path / 'one'}", "--trainer.accelerator=cpu")
-    done = succeed("predict", *TWO, *common, f"--trainer.default_root_dir={tmp_path / 'two'}")
-    assert "heat maps of 3 pictures" in done.stdout
+    # the last one: read by the second process
+    (pictures / "z.png").write_text("no picture")
+    # without a folder given each process would name its own by the time
+    (tmp_path / "checkpoints").mkdir()
+    checkpoint = shutil.copy(trained / "checkpoints" / "best.ckpt", tmp_path / "checkpoints")
+    common = [f"--ckpt_path={checkpoint}", f"--data.predict={pictures}"]
+    one = command("predict", *common, f"--trainer.default_root_dir={tmp_path / 'one'}", "--trainer.accelerator=cpu")
+    two = command("predict", *TWO, *common)
+    (folder,) = (tmp_path / "checkpoints").glob("predict-*")
+    for done in (one, two):
+        assert done.returncode == 1
+        assert "heat maps of 3 pictures" in done.stdout
+        assert "1 skipped" in done.stdout
+    names = sorted(file.name for file in (tmp_path / "one").iterdir())
+    assert names == sorted(file.name for file in folder.iterdir())
+    assert len(names) == 3 * 3 + 2
     for name in ("predictions.csv", "predictions.html"):
-        one, two = ((tmp_path / n / name).read_text() for n in ("one", "two"))
-        assert one == two
+        assert (folder / name).read_text() == (tmp_path / "one" / name).read_text()

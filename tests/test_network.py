@@ -275,3 +275,13 @@ def test_wider_layers_begin_as_identities() -> None:
     assert all(block.body[-1].weight.grad.any() for block in wide.network.encoder.wider)
     with pytest.raises(InputError, match=r"wide\.ckpt: the weights of another network"):
         take_weights(narrow, "wide.ckpt", wide.state_dict())
+    # parts of another one's names are no smaller network
+    part = {name: value for name, value in narrow.state_dict().items() if "fine" not in name}
+    with pytest.raises(InputError, match="fine"):
+        take_weights(wide, "part.ckpt", part)
+
+
+def test_all_in_halves() -> None:
+    """As `--trainer.precision bf16-true` casts it."""
+    module = NCLModule(encoder="traces", options={"width": 4}, branch_channels=4, embedding_dim=4).bfloat16().eval()
+    assert module.probability(torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)).dtype == torch.float32

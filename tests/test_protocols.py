@@ -179,6 +179,9 @@ def test_take_draws_anew_for_each_seed_where_told_to(small_set: Path) -> None:
             data.setup("fit")
             names.append(tuple(pair.image.name for pair in data._datasets[part].sources[0].pairs))  # type: ignore[attr-defined]
         assert (len(set(names)) > 1) == differ
+    held_out = ManipulationDataModule(train=[given], val_share=0.3, size=32, batch_size=2)
+    with pytest.raises(InputError, match="val_share"):
+        held_out.setup("fit")
     for wrong in ({"anew": True}, {"take": 3, "anew": "yes"}):
         with pytest.raises(InputError, match="anew"):
             entry({"source": str(small_set), **wrong})
