@@ -3,8 +3,9 @@
 Not the paper's: its network compares a place with the whole picture by traces, not with each other place by content.
 Keypoints (SIFT) are matched within the picture, as Amerini et al. 2011, *A SIFT-based forensic method for copy-move
 attack detection*; each affine map that many pairs agree on is followed by correlation of the pixels, as Christlein et
-al. 2012, *An evaluation of popular copy-move forgery detection approaches*. Which of the two places is the copy, their
-likeness can't say: that is left to the network's map.
+al. 2012, *An evaluation of popular copy-move forgery detection approaches*. Which of the two places is the copy, the
+network's map says; where it can't, the copy is the place that can be made from the other. What was turned or scaled was
+interpolated, so that the original can't be made from it as well.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ WINDOW = 9  # pixels, of the correlation
 ALIKE = 0.75  # correlation of grey values from which two places are the same
 FINE = 0.65  # correlation of fine detail, below which two things only look alike
 DECISIVE = 0.5  # lead in mean logit from which one of two places is the copy
+RESAMPLED = 0.01  # lead in how well one can be made from the other, from which it is, too
 
 
 class Copy(NamedTuple):
@@ -39,11 +41,14 @@ class Copy(NamedTuple):
         one: (H,W) bool.
         other: (H,W) bool, without what is in `one`, too; may be empty where they overlap.
         agreement: Correlation of their fine detail, at most 1; the higher one of both directions.
+        lean: By how much better `one` can be made from `other` than `other` from `one`: a difference of correlations,
+            or 0 where the energies disagree.
     """
 
     one: Array
     other: Array
     agreement: float
+    lean: float
 
 
 def find_copies(image: Array) -> list[Copy]:
@@ -79,7 +84,8 @@ def with_copies(probability: Tensor, copies: Sequence[Sequence[Copy]]) -> Tensor
     """Probability maps (B,1,H,W) in the light of the copies that each picture holds.
 
     Where a picture holds something twice, the copy is called tampered (above 0.8): the place that the map suspects
-    more, by DECISIVE in the mean logit, and both where it can't tell. All else is halved: one manipulation that is
+    more, by DECISIVE in the mean logit; else the one that can better be made from the other, by RESAMPLED; both where
+    neither tells. All else is halved: one manipulation that is
     certain explains the picture better than two. Other pictures' maps stay.
     """
     logits = probability.detach().float().logit(1e-6)[:, 0].cpu().numpy()
@@ -96,11 +102,12 @@ def with_copies(probability: Tensor, copies: Sequence[Sequence[Copy]]) -> Tensor
 
 
 def _suspect(copy: Copy, logits: Array) -> Array:
-    """The place (H,W) of the two that is the copy, by the logits (H,W); both where they are undecided."""
+    """The place (H,W) of the two that is the copy, by the logits (H,W) and by `lean`; both where nothing tells."""
     if copy.one.any() and copy.other.any():
         lead = logits[copy.one].mean() - logits[copy.other].mean()
-        if abs(lead) > DECISIVE:
-            return copy.one if lead > 0 else copy.other
+        for sign, least in ((lead, DECISIVE), (copy.lean, RESAMPLED)):
+            if abs(sign) > least:
+                return copy.one if sign > 0 else copy.other
     return copy.one | copy.other
 
 
@@ -117,7 +124,10 @@ def _pairs(grey: Array) -> Array:
 
 def _keypoints(grey: Array) -> tuple[Array, Array]:
     """Places (n,2) x, y and descriptors (n,128) of length 1."""
-    sift = cv2.SIFT.create(nfeatures=KEYPOINTS, contrastThreshold=CONTRAST, edgeThreshold=20)
+    # precise: else every place lies a quarter of a pixel off, which mirroring doubles
+    sift = cv2.SIFT.create(
+        nfeatures=KEYPOINTS, contrastThreshold=CONTRAST, edgeThreshold=20, enable_precise_upscale=True
+    )
     keypoints, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
@@ -166,8 +176,17 @@ def _maps(pairs: Array) -> Iterator[tuple[Array, Array]]:
         stretch = np.linalg.svd(matrix[:, :2], compute_uv=False)
         # what is squeezed to a line can't be brought back
         if stretch[1] > 0.4 and stretch[0] < min(2.5, 1.5 * stretch[1]):
-            yield matrix, np.concatenate([pairs[there], pairs[back & ~there][:, [2, 3, 0, 1]]])
+            meant = np.concatenate([pairs[there], pairs[back & ~there][:, [2, 3, 0, 1]]])
+            yield _whole(matrix, meant[:, :2]), meant
         pairs = pairs[~(there | back)]
+
+
+def _whole(matrix: Array, places: Array) -> Array:
+    """The map (2,3), by whole pixels where that is what it means at the places (n,2): nothing was interpolated then."""
+    whole = np.rint(matrix)
+    regular = abs(round(np.linalg.det(whole[:, :2]))) == 1
+    there = places @ matrix[:, :2].T + matrix[:, 2]
+    return whole if regular and _misfit(whole, places, there).mean() < 0.5 else matrix
 
 
 def _misfit(matrix: Array, start: Array, end: Array) -> Array:
@@ -177,34 +196,61 @@ def _misfit(matrix: Array, start: Array, end: Array) -> Array:
 
 def _copy(grey: Array, matrix: Array, pairs: Array) -> Copy:
     """What the map and its inverse bring to agree."""
-    one, fine = _alike(grey, matrix, pairs[:, :2])
-    other, finer = _alike(grey, cv2.invertAffineTransform(matrix), pairs[:, 2:])
-    return Copy(one, other & ~one, max(fine, finer))
+    values, back = grey.astype(np.float32), cv2.invertAffineTransform(matrix)
+    one, other = _alike(values, matrix, pairs[:, :2]), _alike(values, back, pairs[:, 2:])
+    agreement = max(_agreement(values, matrix, one), _agreement(values, back, other))
+    return Copy(one, other & ~one, agreement, _lean(_made(values, matrix, one), _made(values, back, other)))
 
 
-def _alike(grey: Array, matrix: Array, keypoints: Array) -> tuple[Array, float]:
-    """Where (H,W) the picture agrees with itself at the mapped place, about the keypoints (n,2), and how finely."""
-    height, width = grey.shape
-    ours = grey.astype(np.float32)
+def _alike(ours: Array, matrix: Array, keypoints: Array) -> Array:
+    """Where (H,W) a picture of grey values agrees with itself at the mapped place, about the keypoints (n,2)."""
+    height, width = ours.shape
     theirs = _warped(ours, matrix)
     correlation, variance = _correlation(ours, theirs)
     # where nothing is to be seen, grey values must agree, and only between the keypoints: all sky is alike
     flat = (variance < 20) & (np.abs(cv2.boxFilter(ours - theirs, -1, (WINDOW, WINDOW))) < 3)
     hull = cv2.convexHull(np.rint(keypoints).astype(np.int32))
-    between = cv2.dilate(cv2.fillConvexPoly(np.zeros_like(grey), hull, 1), _disc(2 * NEAR + 1)) > 0
+    between = cv2.dilate(cv2.fillConvexPoly(np.zeros((height, width), np.uint8), hull, 1), _disc(2 * NEAR + 1)) > 0
     same = ((correlation > ALIKE) | (flat & between)).astype(np.uint8)
     _, parts = cv2.connectedComponents(cv2.morphologyEx(same, cv2.MORPH_OPEN, _disc(9)))
     columns, rows = np.rint(keypoints).astype(int).T
     hit = parts[rows.clip(0, height - 1), columns.clip(0, width - 1)]
     meant = np.isin(parts, hit[hit > 0]).astype(np.uint8)
-    places = cv2.morphologyEx(meant, cv2.MORPH_CLOSE, _disc(11)) > 0
-    return places, _agreement(ours, matrix, places)
+    return cv2.morphologyEx(meant, cv2.MORPH_CLOSE, _disc(11)) > 0
 
 
 def _agreement(grey: Array, matrix: Array, places: Array) -> float:
     """Correlation of the fine detail of places (H,W) with that of the mapped ones, by how much there is of it."""
     fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.5)
-    correlation, variance = _correlation(fine, _warped(fine, matrix))
+    return _mean_correlation(fine, _warped(fine, matrix), places)
+
+
+def _made(grey: Array, matrix: Array, places: Array) -> tuple[float, float]:
+    """How well the map makes places (H,W) from the others, by their second derivatives, where interpolation shows most.
+
+    Gallagher 2005, *Detection of linear and cubic interpolation in JPEG compressed images*.
+
+    Returns:
+        Their correlation, and the logarithm of what is lost: how much more energy there is than is made.
+    """
+    inside = cv2.erode(places.astype(np.uint8), np.ones((WINDOW, WINDOW), np.uint8)) > 0
+    ours, theirs = (cv2.Laplacian(values, cv2.CV_32F) for values in (grey, _warped(grey, matrix)))
+    energy, made = (float(np.square(values[inside]).sum()) + 1.0 for values in (ours, theirs))
+    return _mean_correlation(ours, theirs, inside), float(np.log(energy / made))
+
+
+def _lean(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """The lead of `one` in correlation, or 0 where it is not the one that loses less.
+
+    A JPEG afterwards, or noise, lowers the correlation of what is smooth, so of a copy that was enlarged.
+    """
+    lead = one[0] - other[0]
+    return lead if lead * (other[1] - one[1]) > 0 else 0.0
+
+
+def _mean_correlation(ours: Array, theirs: Array, places: Array) -> float:
+    """Correlation of two maps (H,W) over places (H,W), by how much there is to be seen; 0 where it is too little."""
+    correlation, variance = _correlation(ours, theirs)
     seen = places & (variance > 4)
     if np.count_nonzero(seen) < 50:
         return 0.0

@@ -31,6 +31,7 @@ def ellipse(side: int, x: int, y: int) -> NDArray[np.bool_]:
 MOVES = {
     "moved": np.float32([[1, 0, 130], [0, 1, 120]]),
     "turned and larger": np.float32([[1.1, -0.35, 146], [0.35, 1.1, 98]]),
+    "turned and smaller": np.float32([[0.85, 0.2, 120], [-0.2, 0.85, 140]]),
     "mirrored": np.float32([[-1, 0, 262], [0, 1, 120]]),
 }
 
@@ -161,6 +162,22 @@ def test_the_map_tells_the_copy_from_what_was_copied(move: str) -> None:
         called = with_copies(suspected[None, None], copies_of(picture))[0, 0].numpy() > 0.5
         assert (called & place).sum() / (called | place).sum() > 0.7
         assert not (called & other & ~place)[5:-5].sum() > 0.1 * other.sum()
+
+
+@pytest.mark.parametrize("quality", [0, 95])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_interpolated_is_the_copy(seed: int, quality: int) -> None:
+    """Where the map can't tell; a copy that was only moved is as good as its original, and both are called."""
+    undecided = torch.full((1, 1, 256, 256), 0.2)
+    for move in MOVES:
+        image, source, copy = forged(seed, move, quality)
+        called = with_copies(undecided, [find_copies(image)])[0, 0].numpy() > 0.5
+        assert (called & copy).sum() > 0.7 * copy.sum()
+        rest = (called & source & ~copy).sum() / source.sum()
+        if move == "turned and smaller":
+            assert rest < 0.1
+        elif move != "turned and larger":
+            assert rest > 0.6
 
 
 def test_the_option_is_the_model_s() -> None:
