@@ -23,6 +23,7 @@ from ncl_lightning.scores import (
     pixel_scores,
     precisions,
     ratio,
+    steps_of,
 )
 from ncl_lightning.table import ImageRows, ImageTable, mean
 
@@ -130,11 +131,12 @@ class ImageScores(ImageRows):
     def _count(self, ranked: Ranked) -> tuple[list[int], NDArray[np.int64], float]:
         """Of one image's judged pixels: the first of COUNTS, the curves, the best threshold."""
         tp, fp = counts_above(ranked, self._thresholds)
-        *best, best_at = best_cut(ranked)
+        steps = steps_of(ranked)
+        *best, best_at = best_cut(ranked, steps)
         # only TruFor asks for these
-        inverse = best_cut(ranked, inverted=True)[:2] if self.preset == "trufor" else (0, 0)
+        inverse = best_cut(ranked, steps, inverted=True)[:2] if self.preset == "trufor" else (0, 0)
         counts = [int(tp[-1]), int(fp[-1]), ranked.positives, ranked.negatives, pairs_in_order(ranked), *best, *inverse]
-        return [*counts, precisions(ranked)], np.stack([tp[:-1], fp[:-1]]), best_at
+        return [*counts, precisions(ranked, steps)], np.stack([tp[:-1], fp[:-1]]), best_at
 
     def compute(self) -> dict[str, Tensor]:
         """The scores of the set, scalars on the CPU.

@@ -34,28 +34,37 @@ UNIT = 2**32
 
 
 class Ranked(NamedTuple):
-    """The n valid pixels of one image in rising order of probability, and its G steps: values of tampered pixels.
-
-    One sort answers every question about thresholds, for between two steps a threshold changes nothing but false
-    positives. The steps' columns are (G,) int64.
+    """The n valid pixels of one image in rising order of probability: one sort answers every question.
 
     Attributes:
         keys: (H·W,) int32, rising, padding last. The float's bits shifted up by one, the label in the lowest bit.
-        found: Tampered pixels of this value.
-        missed: Tampered pixels of a lower value.
-        below: Pixels of a lower value.
-        tied: Authentic pixels of this value.
-        positives: Tampered pixels.
+        place: (P,) int64, where in it the tampered pixels are.
+        positives: Tampered pixels, P.
         negatives: Authentic pixels.
     """
 
     keys: NDArray[np.int32]
+    place: NDArray[np.int64]
+    positives: int
+    negatives: int
+
+
+class Steps(NamedTuple):
+    """The G values of an image's tampered pixels, rising; columns are (G,) int64.
+
+    Between two of them a threshold changes nothing but false positives.
+
+    Attributes:
+        found: Tampered pixels of this value.
+        missed: Tampered pixels of a lower value.
+        below: Pixels of a lower value.
+        tied: Authentic pixels of this value.
+    """
+
     found: NDArray[np.int64]
     missed: NDArray[np.int64]
     below: NDArray[np.int64]
     tied: NDArray[np.int64]
-    positives: int
-    negatives: int
 
 
 def each(measure: Callable[[Ranked], T], probability: Tensor, mask: Tensor, valid: Tensor) -> list[T]:
@@ -81,18 +90,29 @@ def _ranked(floats: NDArray[np.float32], labels: NDArray[np.bool_]) -> Ranked:
     # vectorised: 1/30 of the time of torch's, which makes a permutation too
     keys.sort()
     place = (keys.astype(np.uint8) & 1).view(bool).nonzero()[0]
-    positives, size = len(place), int(keys.searchsorted(_PADDING_KEY))
+    return Ranked(keys, place, len(place), int(keys.searchsorted(_PADDING_KEY)) - len(place))
+
+
+def steps_of(ranked: Ranked) -> Steps:
+    """The values that a threshold may lie at."""
+    keys, place = ranked.keys, ranked.place
     value = keys[place]
     # where a value's tampered pixels begin, and the end of the last
-    steps = (value[1:] != value[:-1]).nonzero()[0]
-    edges = np.concatenate([_FIRST[:positives], steps + 1, [positives]])
+    ends = (value[1:] != value[:-1]).nonzero()[0]
+    edges = np.concatenate([_FIRST[: len(place)], ends + 1, [len(place)]])
     missed, found = edges[:-1], edges[1:] - edges[:-1]
-    place, value = place[missed], value[missed]
-    # a tie's authentic pixels come before it
-    tied, value = np.zeros_like(place), value - 1
-    mixed = (keys[place - 1] == value).nonzero()[0]
-    tied[mixed] = place[mixed] - keys.searchsorted(value[mixed])
-    return Ranked(keys, found, missed, place - tied, tied, positives, size - positives)
+    place = place[missed]
+    tied = np.zeros_like(place)
+    mixed, tied_there = _ties(keys, place)
+    tied[mixed] = tied_there
+    return Steps(found, missed, place - tied, tied)
+
+
+def _ties(keys: NDArray[np.int32], place: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the tampered pixels at `place` have authentic ones of their value right before them, and how many."""
+    authentic = keys[place] - 1
+    mixed = (keys[place - 1] == authentic).nonzero()[0]
+    return mixed, place[mixed] - keys.searchsorted(authentic[mixed])
 
 
 def highest(probability: Tensor, valid: Tensor) -> list[float]:
@@ -112,9 +132,7 @@ def counts_above(ranked: Ranked, thresholds: Tensor) -> tuple[NDArray[np.int64],
     """True and false positives (T,) of `p > t` for each of the thresholds (T,) in [0,1]."""
     limits = (thresholds.float().view(torch.int32).numpy() << 1) | 1
     rejected = ranked.keys.searchsorted(limits, side="right")
-    # a step is rejected where the pixels below it are not all that is
-    steps = ranked.below.searchsorted(rejected)
-    tp = ranked.positives - np.append(ranked.missed, ranked.positives)[steps]
+    tp = ranked.positives - ranked.place.searchsorted(rejected)
     return tp, ranked.positives + ranked.negatives - rejected - tp
 
 
@@ -123,20 +141,25 @@ def pairs_in_order(ranked: Ranked) -> int:
 
     The Mann-Whitney statistic: AUC = this / (2 · positives · negatives).
     """
-    return int(ranked.found @ (2 * (ranked.below - ranked.missed) + ranked.tied))
+    keys, place, positives, _ = ranked
+    # a tie's authentic pixels come first, and count as below it
+    pairs = 2 * int(place.sum()) - positives * (positives - 1)
+    mixed, tied = _ties(keys, place)
+    found = keys.searchsorted(keys[place[mixed]], side="right") - place[mixed]
+    return pairs - int(found @ tied)
 
 
-def precisions(ranked: Ranked) -> int:
+def precisions(ranked: Ranked, steps: Steps) -> int:
     """The sum over tampered pixels of the precision of calling tampered what is as probable or more, in `UNIT`s.
 
     Average precision, Σ (R_n - R_(n-1)) P_n, is its mean over tampered pixels; rounding moves that by at most 2^-33.
     """
     size = ranked.positives + ranked.negatives
-    precision = (ranked.positives - ranked.missed) / (size - ranked.below)
-    return int(ranked.found @ np.rint(precision * UNIT).astype(np.int64))
+    precision = (ranked.positives - steps.missed) / (size - steps.below)
+    return int(steps.found @ np.rint(precision * UNIT).astype(np.int64))
 
 
-def best_cut(ranked: Ranked, inverted: bool = False) -> tuple[int, int, float]:
+def best_cut(ranked: Ranked, steps: Steps, inverted: bool = False) -> tuple[int, int, float]:
     """The threshold t with the highest F1 of `p > t` (or of `p <= t`, if inverted).
 
     Tried are all the image's own values and -1, which calls every pixel tampered (inverted: none); the lowest of
@@ -145,7 +168,8 @@ def best_cut(ranked: Ranked, inverted: bool = False) -> tuple[int, int, float]:
     Returns:
         True positives, false positives, t.
     """
-    keys, found, missed, below, tied, positives, negatives = ranked
+    keys, _, positives, negatives = ranked
+    found, missed, below, tied = steps
     if not positives:
         return 0, 0 if inverted else negatives, -1.0
     # the best cut has tampered pixels next to it, on the side it calls tampered
@@ -187,13 +211,13 @@ def average_precision(probability: Tensor, mask: Tensor, valid: Tensor) -> Tenso
 
     Exact to 2^-33, equal values in one step (scikit-learn's `average_precision_score`). NaN where nothing is tampered.
     """
-    counts = each(lambda image: (precisions(image), image.positives), probability, mask, valid)
+    counts = each(lambda image: (precisions(image, steps_of(image)), image.positives), probability, mask, valid)
     return ap_score(*torch.tensor(counts).reshape(-1, 2).unbind(1))
 
 
 def f1_best(probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """The best F1 (B,) float64 over all thresholds, and that threshold (B,) float32: see `best_cut`."""
-    cuts = each(lambda image: (*best_cut(image), image.positives), probability, mask, valid)
+    cuts = each(lambda image: (*best_cut(image, steps_of(image)), image.positives), probability, mask, valid)
     tp, fp, threshold, positives = (torch.tensor(column) for column in zip(*cuts, strict=True))
     return f1_score(tp, fp, positives), threshold
 

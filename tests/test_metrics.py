@@ -232,7 +232,7 @@ def test_best_cut_is_exhaustive(seed: int, ties: int, inverted: bool) -> None:
     case = random_batch(seed, ties, (3, 5))
     for i in range(4):
         (ranked,) = scores.each(lambda image: image, *rows_of(case, [i]))
-        tp, fp, threshold = scores.best_cut(ranked, inverted)
+        tp, fp, threshold = scores.best_cut(ranked, scores.steps_of(ranked), inverted)
         p, m = flat(*rows_of(case, [i]))
         cuts = [(p <= t) if inverted else (p > t) for t in (-1.0, *p)]
         best = max(2 * (c & m).sum() / max(1, c.sum() + m.sum()) for c in cuts)
