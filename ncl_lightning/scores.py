@@ -16,8 +16,12 @@ no valid pixel         everything is NaN
 =====================  ===========================================================================================
 """
 
+import functools
+import itertools
 import math
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -29,6 +33,7 @@ T = TypeVar("T")
 _PADDING = 1.9999998807907104  # the float below 2: sorts last
 _PADDING_KEY = np.int32(2**31 - 2)
 _FIRST = np.zeros(1, np.int64)
+_LARGE = 2**16  # pixels
 UNIT = 2**32
 """Precisions are summed as whole numbers of this part, so that no order of the sum can change it."""
 
@@ -78,14 +83,29 @@ def each(measure: Callable[[Ranked], T], probability: Tensor, mask: Tensor, vali
 
     The bits of a non-negative float rise with its value, so whole numbers can be sorted; the label rides along in the
     lowest bit, where a sort of floats would have to make a permutation. It happens on the CPU, one image after another,
-    so that what is sorted stays in its cache.
+    so that what is sorted stays in its cache; large images in as many threads as torch uses.
     What is no probability is for `highest` to find: here it gives numbers without sense.
     """
     inside = valid.flatten(1).bool()
     labels = mask.flatten(1).bool() & inside
     floats = _where(inside, probability.detach().flatten(1).float(), _PADDING)
-    images = zip(floats.cpu().numpy(), labels.cpu().numpy(), strict=True)
-    return [measure(_ranked(*image)) for image in images]
+    images = list(zip(floats.cpu().numpy(), labels.cpu().numpy(), strict=True))
+    # below, threads would mostly wait for the interpreter
+    threads = max(1, min(len(images), torch.get_num_threads() if floats[:1].numel() >= _LARGE else 1))
+    ends = [len(images) * k // threads for k in range(threads + 1)]
+
+    def measured(start: int, end: int) -> list[T]:
+        return [measure(_ranked(*image)) for image in images[start:end]]
+
+    first, *shares = itertools.pairwise(ends)
+    others = [_helpers(os.getpid(), threads).submit(measured, *share) for share in shares]
+    return [*measured(*first), *(one for other in others for one in other.result())]
+
+
+@functools.lru_cache(1)
+def _helpers(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads beside the caller's, that stay; those of one process are of no use to one forked from it."""
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix=f"scores-{process}")
 
 
 def _ranked(floats: NDArray[np.float32], labels: NDArray[np.bool_]) -> Ranked:

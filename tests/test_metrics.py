@@ -614,3 +614,25 @@ def test_an_empty_batch_has_no_scores() -> None:
     nothing = torch.zeros(0, 1, 4, 4)
     for score in (scores.auc, scores.average_precision):
         assert score(nothing, nothing, nothing.bool()).shape == (0,)
+
+
+def test_threads_change_nothing() -> None:
+    """Large images are shared out among threads; the counts are the same whatever their number."""
+    generator = torch.Generator().manual_seed(0)
+    probability = torch.rand(5, 1, 256, 260, generator=generator).mul(50).round() / 50
+    mask = torch.rand(5, 1, 256, 260, generator=generator) < probability
+    valid = torch.ones_like(mask)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3, 8):
+            torch.set_num_threads(threads)
+            metric = ImageScores(5)
+            metric.update(probability, mask, valid, torch.arange(5))
+            found.append((metric.counts.clone(), metric.curves.clone(), metric.floats.clone()))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+    expected = sk.roc_auc_score(mask[4].flatten(), probability[4].flatten())
+    assert scores.auc(probability, mask, valid)[4].item() == pytest.approx(expected, abs=1e-12)
