@@ -42,7 +42,7 @@ def audit(
     Exit code 1 where an error was found; warnings and notes leave it 0.
 
     Args:
-        train: Sources to train on: folders, lists, manifests or benchmarks, as everywhere.
+        train: Sources to train on: folders, lists, manifests, benchmarks or `synthetic:FOLDER`; no mappings.
         val: Sources to validate on.
         test: Sources to test on, or a JSON mapping of names to sources; each is a split of its own.
         json: File to write the findings to: a list of {kind, severity, files, message, splits}.

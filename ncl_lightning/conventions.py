@@ -33,6 +33,8 @@ from torch.nn.functional import pad
 from ncl_lightning.imagelevel import image_counts, image_scores
 
 CONVENTIONS = ("benco", "mvss", "trufor")
+AT_ORIGINAL = ("mvss", "trufor")
+"""Those that score at original size, the others at network size."""
 
 
 def prepare(name: str | None, probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

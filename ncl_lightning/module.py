@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
 
 from ncl_lightning.checkpoints import load_checkpoint, take_weights
+from ncl_lightning.conventions import AT_ORIGINAL as CONVENTIONS_AT_ORIGINAL
 from ncl_lightning.copies import Copy, copies_of, with_copies
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
@@ -53,6 +54,8 @@ class NCLModule(LightningModule):
         threshold: A pixel with a higher probability than this is called tampered.
         copies: In tests and predictions, look for what a picture holds twice, too (`ncl_lightning.copies`). Validation,
             which chooses checkpoints and the threshold of `f1_val`, looks at the network alone.
+        conventions: Score tests by these code bases' definitions, too: `benco` at network size, `mvss` and `trufor` at
+            original size (`ncl_lightning.conventions`); `f1_benco` and so on in results.json.
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
         std: Standard deviation of the channels that they are divided by.
         warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path), of the
@@ -88,6 +91,7 @@ class NCLModule(LightningModule):
         warmup: float = 0.05,
         threshold: float = 0.5,
         copies: bool = False,
+        conventions: list[Literal["benco", "mvss", "trufor"]] = [],  # noqa: B006
         mean: list[float] = [0.485, 0.456, 0.406],  # noqa: B006 (a plain list, as a config gives it)
         std: list[float] = [0.229, 0.224, 0.225],  # noqa: B006
         warm_start: str | None = None,
@@ -254,16 +258,28 @@ class NCLModule(LightningModule):
             )
             for name, loader in zip(names, loaders, strict=True)
         }
+        self.convention_scores = {
+            name: {
+                convention: ImageScores(len(loader.dataset), threshold=self.hparams["threshold"], preset=convention).to(
+                    self.device
+                )
+                for convention in self.hparams["conventions"]
+            }
+            for name, loader in zip(names, loaders, strict=True)
+        }
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Scores of one batch, at network size and, where the original masks are there, at original size."""
         network, original = list(self.test_scores.values())[dataloader_idx]
         probability = self.probability(batch["image"], batch["content"])
-        network.update(probability, batch["mask"], batch["valid"], batch["index"])
+        conventions = list(self.convention_scores.values())[dataloader_idx]
+        for scores in (network, *(m for name, m in conventions.items() if name not in CONVENTIONS_AT_ORIGINAL)):
+            scores.update(probability, batch["mask"], batch["valid"], batch["index"])
         maps = to_original(probability, batch)
         for i, mask in enumerate(batch.get("original_mask", ())):
             mask = mask[None].to(self.device)
-            original.update(maps[i], mask, torch.ones_like(mask, dtype=torch.bool), batch["index"][i : i + 1])
+            for scores in (original, *(m for name, m in conventions.items() if name in CONVENTIONS_AT_ORIGINAL)):
+                scores.update(maps[i], mask, torch.ones_like(mask, dtype=torch.bool), batch["index"][i : i + 1])
 
     def on_test_epoch_end(self) -> None:
         """Gather `results`: plain numbers for each set, null where undefined."""
@@ -271,6 +287,8 @@ class NCLModule(LightningModule):
         for name, (network, original) in self.test_scores.items():
             scores = network.compute()
             scores |= {f"{key}_original": value for key, value in original.compute().items() if key in AT_ORIGINAL}
+            for convention, metric in self.convention_scores[name].items():
+                scores |= {f"{key}_{convention}": value for key, value in metric.compute().items()}
             self.results[name] = {key: plain(value) for key, value in scores.items()}
             for key in ("f1", "auc", "f1_original", "auc_original"):
                 if key in scores:

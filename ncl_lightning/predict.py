@@ -17,11 +17,12 @@ from ncl_lightning.copies import Copy
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
 from ncl_lightning.gallery import Predicted, write_gallery
-from ncl_lightning.images import write_image
+from ncl_lightning.images import IMAGE_SUFFIXES, write_image
 from ncl_lightning.per_image import write_rows
 from ncl_lightning.runs import of_all_processes
 
 OUTPUTS = ("heat", "mask", "overlay")
+CSV, PAGE = "predictions.csv", "predictions.html"
 
 
 def without_outputs(files: Sequence[Path]) -> list[Path]:
@@ -35,6 +36,19 @@ def without_outputs(files: Sequence[Path]) -> list[Path]:
         for path in trio
     }
     return [path for path in files if path not in written]
+
+
+def _others(given: Path, out: Path) -> list[Path]:
+    """Files below a folder that are no pictures by their names, and no lists of `predict`; hidden ones do not count."""
+    lists = (out / CSV, out / PAGE)
+    return [
+        file
+        for file in (given.rglob("*") if given.is_dir() else ())
+        if file.is_file()
+        and file.suffix.lower() not in IMAGE_SUFFIXES
+        and file not in lists
+        and not any(part.startswith(".") for part in file.relative_to(given).parts)
+    ]
 
 
 def output_stems(files: Sequence[Path], root: Path) -> dict[str, Path]:
@@ -89,6 +103,10 @@ class PredictionWriter(BasePredictionWriter):
         self._root = given if given.is_dir() else given.parent
         pictures = data.prediction_files()
         self._stems = output_stems(pictures, self._root)
+        left = Counter(file.suffix.lower() or file.name for file in _others(given, self.folder))
+        if left and trainer.is_global_zero:
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left.items()))
+            print(f"left out, not read as pictures: {kinds}", file=sys.stderr)
         read = {picture.absolute() for picture in pictures}
         for stem in self._stems.values():
             for kind in OUTPUTS:
@@ -141,10 +159,10 @@ class PredictionWriter(BasePredictionWriter):
             return
         listed = sorted(found.values(), key=lambda one: (-one.highest, one.picture))
         columns = [field.name for field in fields(Predicted)]
-        write_rows(self.folder / "predictions.csv", [asdict(one) for one in listed], columns)
-        write_gallery(self.folder / "predictions.html", listed, self.checkpoint, self.threshold)
+        write_rows(self.folder / CSV, [asdict(one) for one in listed], columns)
+        write_gallery(self.folder / PAGE, listed, self.checkpoint, self.threshold)
         skipped = f", {len(self.failed)} skipped" if self.failed else ""
-        print(f"heat maps of {len(found)} pictures in {self.folder}{skipped}; look at predictions.html")
+        print(f"heat maps of {len(found)} pictures in {self.folder}{skipped}; look at {PAGE}")
 
     def _file(self, stem: Path, kind: str) -> Path:
         return self.folder / stem.with_name(f"{stem.name}_{kind}.png")

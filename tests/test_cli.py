@@ -145,6 +145,24 @@ def test_undefined_scores_are_null(trained: Path, tmp_path: Path) -> None:
     assert scores["images"] == scores["authentic_images"] == 2
 
 
+def test_what_other_code_bases_would_print(trained: Path, tmp_path: Path) -> None:
+    data = make_set(tmp_path / "set", 3, 1, seed=6)
+    best = trained / "checkpoints" / "best.ckpt"
+    options = ["test", f"--ckpt_path={best}", f"--data.test={{new: {data}}}", f"--trainer.default_root_dir={tmp_path}"]
+    succeed(*options, "--model.conventions=[benco, trufor, mvss]")
+    scores = results(tmp_path)["new"]
+    # theirs adds 1e-8 to each denominator
+    for key in ("f1", "iou"):
+        assert scores[f"{key}_benco"] == pytest.approx(scores[key], abs=1e-6)
+        assert scores[f"{key}_all_images_benco"] == pytest.approx(0.75 * scores[key], abs=1e-6)
+    # permuted, and at the original size
+    assert scores["f1_trufor"] >= 0
+    assert {"f1_best_trufor", "image_com_f1_mvss"} <= scores.keys()
+    refused = command(*options, "--model.conventions=[bench]")
+    assert refused.returncode == 2
+    assert "benco" in refused.stderr
+
+
 def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_path: Path) -> None:
     pictures, out = tmp_path / "in", tmp_path / "out"
     (pictures / "deep er").mkdir(parents=True)
@@ -158,10 +176,13 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
         encoded = cv2.imencode(Path(name).suffix, rng.integers(0, 255, (*size, 3), dtype=np.uint8))[1]
         (pictures / name).write_bytes(encoded.tobytes())
     (pictures / "bad.jpg").write_text("not a picture")
+    (pictures / "deep er" / "phone.HEIC").write_text("not read")
+    (pictures / ".hidden.txt").write_text("nobody's business")
     best = trained / "checkpoints" / "best.ckpt"
     done = command("predict", f"--ckpt_path={best}", f"--data.predict={pictures}", f"--trainer.default_root_dir={out}")
     assert done.returncode == 1
     assert "bad.jpg" in done.stderr
+    assert "left out, not read as pictures: 1 .heic\n" in done.stderr
     assert "Traceback" not in done.stderr
     stems = ["a", "deep er/bü", "same.png", "same.jpg"]
     written = {str(p.relative_to(out)) for p in out.rglob("*.png")}
