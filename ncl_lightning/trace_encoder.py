@@ -9,7 +9,7 @@ but noise unlike the rest.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, instance_norm, interpolate
+from torch.nn.functional import avg_pool2d, conv2d, instance_norm, interpolate
 
 from ncl_lightning.residual import noise_residual
 
@@ -53,7 +53,9 @@ class TraceEncoder(nn.Module):
         picture.
         """
         with torch.autocast(image.device.type, enabled=False):  # a half's squares overflow
-            strength = avg_pool2d(self.filters(seen.float()).square(), 4)
+            # the weights are halves, too, where all is (`bf16-true`)
+            answers = conv2d(seen.float(), self.filters.weight.float(), padding=2)
+            strength = avg_pool2d(answers.square(), 4)
             maps = torch.cat([torch.log(strength + 1e-3), avg_pool2d(image.float(), 4)], 1)
             # the bound keeps a picture of one colour from blowing up
             return instance_norm(maps, eps=1e-2)
