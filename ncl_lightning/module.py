@@ -56,6 +56,8 @@ class NCLModule(LightningModule):
             which chooses checkpoints and the threshold of `f1_val`, looks at the network alone.
         conventions: Score tests by these code bases' definitions, too: `benco` at network size, `mvss` and `trufor` at
             original size (`ncl_lightning.conventions`); `f1_benco` and so on in results.json.
+        compile: Train with a compiled network (torch.compile; a CPU needs a C++ compiler for it): the first step takes a
+            minute, the others less. Evaluation, whose pictures come in many sizes, goes without.
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
         std: Standard deviation of the channels that they are divided by.
         warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path), of the
@@ -92,6 +94,7 @@ class NCLModule(LightningModule):
         threshold: float = 0.5,
         copies: bool = False,
         conventions: list[Literal["benco", "mvss", "trufor"]] = [],  # noqa: B006
+        compile: bool = False,
         mean: list[float] = [0.485, 0.456, 0.406],  # noqa: B006 (a plain list, as a config gives it)
         std: list[float] = [0.229, 0.224, 0.225],  # noqa: B006
         warm_start: str | None = None,
@@ -149,8 +152,10 @@ class NCLModule(LightningModule):
     def forward(self, image: Tensor) -> Any:
         """The network's output for pictures (B,3,H,W) RGB, uint8 or float of 0..1."""
         image = image.float() / 255 if image.dtype == torch.uint8 else image
+        # a compiled network is called by its name, a plain one by its method
+        network = self.network if self.training or not self.hparams["compile"] else self.network.forward
         # of the weights' type, where all is in halves (`bf16-true`)
-        return self.network(((image - self.mean) / self.std).to(self.mean.dtype))
+        return network(((image - self.mean) / self.std).to(self.mean.dtype))
 
     def probability(self, image: Tensor, content: Tensor | None = None) -> Tensor:
         """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, in the light of `copies`.
@@ -168,7 +173,10 @@ class NCLModule(LightningModule):
         return with_copies(probability, copies), copies
 
     def setup(self, stage: str) -> None:
-        """Take the weights of `warm_start`, unless training resumes."""
+        """Compile the network; take the weights of `warm_start`, unless training resumes."""
+        if stage == "fit" and self.hparams["compile"]:
+            # in place: names of weights stay
+            self.network.compile()
         start = self.hparams["warm_start"]
         if stage == "fit" and start and not self.trainer.ckpt_path:
             checkpoint = load_checkpoint(start)
