@@ -12,7 +12,7 @@ from ncl_lightning.errors import InputError
 SHIPPED = Path(__file__).parent / "weights" / "traces.ckpt"
 """The model that comes with the package, `--ckpt_path shipped`; weights/README.md is its card."""
 
-_IDENTITIES = "network.encoder.wider."
+_IDENTITIES = ("network.encoder.wider.", "network.encoder.blocks.")
 
 
 def newest_checkpoint(name: str, root: Path) -> Path | None:

@@ -34,7 +34,7 @@ class NCLModule(LightningModule):
         decoder: Decoder of segmentation-models-pytorch, by name.
         encoder_weights: Pre-trained weights of the encoder; null: random ones, as the method means it.
         options: More arguments for segmentation-models-pytorch, such as `{encoder_depth: 4}`; for `traces`,
-            `{width: 16, depth: 4}`.
+            `{width: 16, depth: 4, blocks: true}`.
         stride: Side of a patch in pixels.
         branch_channels: Channels of each branch's map.
         embedding_dim: Dimensions of a patch embedding.
@@ -61,7 +61,7 @@ class NCLModule(LightningModule):
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
         std: Standard deviation of the channels that they are divided by.
         warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path), of the
-            same network, or of `traces` with less depth; `shipped` is the model that comes along.
+            same network, or of `traces` with less depth or without blocks; `shipped` is the model that comes along.
         network: A network of one's own instead: `{class_path, init_args}` with plain arguments.
         loss: A loss of one's own instead: `{class_path, init_args}` with plain arguments.
     """

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, instance_norm, interpolate
 
+from ncl_lightning.blocks import CHANNELS, block_traces
 from ncl_lightning.residual import noise_residual
 
 _FILTERS = 12
@@ -23,16 +24,19 @@ class TraceEncoder(nn.Module):
         width: Channels at full resolution; deeper layers have 2 and 4 times as many.
         depth: Residual blocks on top, that look ever farther: the k-th adds 2^k + 1 cells of 8 pixels all around. They
             begin as identities, so that a trained network without them can be gone on from (`warm_start`).
+        blocks: Look at what JPEG left in each block of 8×8 pixels, too (see `ncl_lightning.blocks`). Pictures are to
+            begin where a block begins, as files do. Begins as an identity, too.
     """
 
     output_stride = 8
 
-    def __init__(self, width: int = 16, depth: int = 0) -> None:
+    def __init__(self, width: int = 16, depth: int = 0, blocks: bool = False) -> None:
         super().__init__()
         self.fine = nn.Sequential(_convolution(6, width), _convolution(width, width), nn.AvgPool2d(4))
         self.filters = nn.Conv2d(6, _FILTERS, 5, padding=2, bias=False)
         self.middle = nn.Sequential(_convolution(width + _FILTERS + 3, 2 * width), _convolution(2 * width, 2 * width))
         self.coarse = nn.Sequential(_convolution(2 * width, 4 * width), _convolution(4 * width, 4 * width))
+        self.blocks = _block_layers(4 * width) if blocks else None
         self.wider = nn.Sequential(*(_Residual(4 * width, 2**k) for k in range(depth)))
         self.summary = nn.Linear(4 * width, 4 * width)
 
@@ -42,7 +46,10 @@ class TraceEncoder(nn.Module):
         fine = self.fine(seen)  # (B,w,H/4,W/4)
         fine = torch.cat([fine, self._unlike_the_rest(image, seen).to(fine.dtype)], 1)  # (B,w+15,H/4,W/4)
         middle = self.middle(fine)  # (B,2w,H/4,W/4)
-        coarse = self.wider(self.coarse(avg_pool2d(middle, 2)))  # (B,4w,H/8,W/8)
+        coarse = self.coarse(avg_pool2d(middle, 2))  # (B,4w,H/8,W/8)
+        if self.blocks is not None:
+            coarse = (coarse + self.blocks(block_traces(image).to(coarse.dtype))).relu()
+        coarse = self.wider(coarse)
         summary = self.summary(coarse.mean((2, 3)))[..., None, None].expand(-1, -1, *fine.shape[-2:])
         return torch.cat([fine, middle, interpolate(coarse, scale_factor=2.0), summary], 1)
 
@@ -73,11 +80,30 @@ class _Residual(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
-        nn.init.zeros_(self.body[-1].weight)  # type: ignore[arg-type]
+        _silence(self.body)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B,C,h,w), not negative, in and out."""
         return (features + self.body(features)).relu()
+
+
+def _block_layers(channels: int) -> nn.Sequential:
+    """Layers that see 5×5 blocks: (B,384,h,w) -> (B,C,h,w), zeros until trained."""
+    layers = nn.Sequential(
+        nn.Conv2d(CHANNELS, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        _convolution(channels, channels),
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+    )
+    _silence(layers)
+    return layers
+
+
+def _silence(layers: nn.Sequential) -> None:
+    """Let layers that end in a batch norm give zeros until they are trained."""
+    nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
 
 
 def _convolution(channels: int, out: int) -> nn.Sequential:

@@ -18,6 +18,7 @@ from lightning.pytorch.cli import instantiate_class
 
 TrainSizing = Literal["resize", "crop", "pad"]
 EvalSizing = Literal["resize", "pad", "native"]
+BLOCK = 8  # pixels a side of JPEG's blocks
 Augmentation = Literal["none", "flips", "usual"] | list[dict[str, Any]]
 
 
@@ -26,8 +27,8 @@ def sizing_transforms(sizing: TrainSizing | EvalSizing, size: int, largest: int)
 
     Args:
         sizing: ``resize``: to size×size, whatever the proportions (the field's usual way; bilinear).
-            ``crop``: a size×size part at native resolution that holds tampered pixels if there are any,
-            filled up where the picture is smaller. ``pad``: reduced to fit into size×size where it is larger,
+            ``crop``: a size×size part at native resolution that holds tampered pixels if there are any and begins
+            where one of JPEG's blocks does, filled up where the picture is smaller. ``pad``: reduced to fit into size×size where it is larger,
             never enlarged, then filled up. ``native``: as it is, reduced only above `largest` pixels a side.
         size: Side of the frame in pixels.
         largest: Longest side that ``native`` leaves alone, in pixels.
@@ -35,7 +36,7 @@ def sizing_transforms(sizing: TrainSizing | EvalSizing, size: int, largest: int)
     if sizing == "resize":
         return [A.Resize(size, size, interpolation=cv2.INTER_LINEAR)]
     if sizing == "crop":
-        return [_FillUp(size), A.CropNonEmptyMaskIfExists(size, size)]
+        return [_FillUp(size), _Crop(size, size)]
     if sizing == "pad":
         return [_Shrink(size), _FillUp(size)]
     return [_Shrink(largest)]
@@ -54,6 +55,19 @@ class _FillUp(A.PadIfNeeded):
         self, mask: np.ndarray, pad_top: int, pad_bottom: int, pad_left: int, pad_right: int, **_: Any
     ) -> np.ndarray:
         return cv2.copyMakeBorder(mask, pad_top, pad_bottom, pad_left, pad_right, cv2.BORDER_CONSTANT, value=0)
+
+
+class _Crop(A.CropNonEmptyMaskIfExists):
+    """CropNonEmptyMaskIfExists that begins where one of JPEG's blocks begins, as files do."""
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_params_dependent_on_data(params, data)
+        left, top = (value - value % BLOCK for value in found["crop_coords"][:2])
+        mask = data["mask"]
+        # seven pixels fewer at the right or the bottom may be all that was tampered with
+        if mask[top : top + self.height, left : left + self.width].any() or not mask.any():
+            found["crop_coords"] = (left, top, left + self.width, top + self.height)
+        return found
 
 
 class _Shrink(A.LongestMaxSize):
