@@ -264,7 +264,8 @@ def test_the_encoder_for_traces() -> None:
 def test_wider_layers_begin_as_identities() -> None:
     """What a trained network without them gives, a deeper one with its weights gives too, until it is trained."""
     narrow = NCLModule(encoder="traces", options={"width": 4}, branch_channels=4, embedding_dim=4)
-    wide = NCLModule(encoder="traces", options={"width": 4, "depth": 3}, branch_channels=4, embedding_dim=4)
+    options = {"width": 4, "depth": 3, "blocks": True}
+    wide = NCLModule(encoder="traces", options=options, branch_channels=4, embedding_dim=4)
     take_weights(wide, "narrow.ckpt", narrow.state_dict())
     image = torch.rand(2, 3, 80, 96)
     narrow.eval()
@@ -272,7 +273,8 @@ def test_wider_layers_begin_as_identities() -> None:
     assert torch.equal(narrow(image).logits, wide(image).logits)
     wide.train()
     wide(image).logits.square().mean().backward()
-    assert all(block.body[-1].weight.grad.any() for block in wide.network.encoder.wider)
+    encoder = wide.network.encoder
+    assert all(layers[-1].weight.grad.any() for layers in (encoder.blocks, *(one.body for one in encoder.wider)))
     with pytest.raises(InputError, match=r"wide\.ckpt: the weights of another network"):
         take_weights(narrow, "wide.ckpt", wide.state_dict())
     # parts of another one's names are no smaller network
@@ -283,5 +285,6 @@ def test_wider_layers_begin_as_identities() -> None:
 
 def test_all_in_halves() -> None:
     """As `--trainer.precision bf16-true` casts it."""
-    module = NCLModule(encoder="traces", options={"width": 4}, branch_channels=4, embedding_dim=4).bfloat16().eval()
+    options = {"width": 4, "blocks": True}
+    module = NCLModule(encoder="traces", options=options, branch_channels=4, embedding_dim=4).bfloat16().eval()
     assert module.probability(torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)).dtype == torch.float32

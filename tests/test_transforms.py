@@ -49,6 +49,25 @@ def test_a_crop_never_drops_the_tampered_region(augment: str) -> None:
         assert sample["mask"].any()
 
 
+def test_a_crop_begins_where_a_block_begins() -> None:
+    """So that what JPEG left lies alike in training and in evaluation; other places only where all else is lost."""
+    transform = pipeline(sizing_transforms("crop", 64, 64))
+    places = np.indices((150, 203)).transpose(1, 2, 0).astype(np.uint8)
+    image = np.dstack([places, places[..., :1]])
+    empty = np.zeros(image.shape[:2], bool)
+    seen = set()
+    for index in range(60):
+        sample = frame(Picture(image, empty, True, ""), transform, (0, 0, index), keep_original=False)
+        seen.add(tuple(sample["image"][:2, 0, 0].tolist()))
+    assert all(row % 8 == 0 and column % 8 == 0 for row, column in seen)
+    assert len(seen) > 30
+    # the last pixel is in no crop that begins at a block
+    corner = empty.copy()
+    corner[-1, -1] = True
+    sample = frame(Picture(image, corner, False, ""), transform, (0, 0, 0), keep_original=False)
+    assert sample["mask"][0, -1, -1] == 1
+
+
 def test_image_and_mask_move_together() -> None:
     made = picture(60, 90)
     image = np.repeat(made.mask[..., None].astype(np.uint8) * 255, 3, axis=2)
