@@ -8,8 +8,6 @@ artifacts for tampering detection*; the rounding that of the double-quantization
 Kwon et al. 2021, reads it from the file itself).
 """
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 import torch
@@ -22,6 +20,10 @@ CHANNELS = 6 * SIDE**2
 # ImageNet's mean and std, as everything here is normalised by default, and the weights of brightness in JPEG
 _MEAN, _STD, _LUMA = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (0.299, 0.587, 0.114)
 
+# the patterns of JPEG's cosine transform, (64,1,8,8), each of length 1
+_UNITS = np.eye(SIDE**2, dtype=np.float32).reshape(-1, SIDE, SIDE)
+_DCT = torch.from_numpy(np.stack([cv2.idct(unit) for unit in _UNITS]))[:, None]
+
 
 def block_traces(image: Tensor) -> Tensor:
     """Features of the blocks of pictures (B,3,H,W), normalised, whose sides are multiples of 8: (B,384,H/8,W/8), fp32.
@@ -33,7 +35,7 @@ def block_traces(image: Tensor) -> Tensor:
     with torch.autocast(image.device.type, enabled=False):  # a half's 8 bits end above what is looked for
         luma = _luma(image.float())
         places = pixel_unshuffle(torch.log(_cross_difference(luma) + 1), SIDE)
-        coefficients = conv2d(luma - 128, _dct().to(luma), stride=SIDE).abs()
+        coefficients = conv2d(luma - 128, _DCT.to(luma), stride=SIDE).abs()
         maps = torch.cat(
             [places - places.mean(1, keepdim=True), torch.log(coefficients + 0.5), (coefficients < 0.5).float()], 1
         )
@@ -52,10 +54,3 @@ def _cross_difference(luma: Tensor) -> Tensor:
     """|a - b - c + d| of each 2×2 pixels a b / c d (B,1,H,W), at the place of a; the last row and column repeat."""
     rows = luma[..., 1:, :] - luma[..., :-1, :]
     return pad((rows[..., 1:] - rows[..., :-1]).abs(), (0, 1, 0, 1), mode="replicate")
-
-
-@lru_cache(1)
-def _dct() -> Tensor:
-    """The 64 patterns of JPEG's cosine transform, (64,1,8,8), each of length 1."""
-    units = np.eye(SIDE**2, dtype=np.float32).reshape(-1, SIDE, SIDE)
-    return torch.from_numpy(np.stack([cv2.idct(unit) for unit in units]))[:, None]

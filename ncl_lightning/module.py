@@ -56,8 +56,8 @@ class NCLModule(LightningModule):
             which chooses checkpoints and the threshold of `f1_val`, looks at the network alone.
         conventions: Score tests by these code bases' definitions, too: `benco` at network size, `mvss` and `trufor` at
             original size (`ncl_lightning.conventions`); `f1_benco` and so on in results.json.
-        compile: Train with a compiled network (torch.compile; a CPU needs a C++ compiler for it): the first step takes a
-            minute, the others less. Evaluation, whose pictures come in many sizes, goes without.
+        compile: Train with a compiled network (torch.compile; a CPU needs a C++ compiler for it): the first step takes
+            a minute, the others less. Evaluation, whose pictures come in many sizes, goes without.
         mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
         std: Standard deviation of the channels that they are divided by.
         warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path), of the

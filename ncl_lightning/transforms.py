@@ -28,8 +28,9 @@ def sizing_transforms(sizing: TrainSizing | EvalSizing, size: int, largest: int)
     Args:
         sizing: ``resize``: to size×size, whatever the proportions (the field's usual way; bilinear).
             ``crop``: a size×size part at native resolution that holds tampered pixels if there are any and begins
-            where one of JPEG's blocks does, filled up where the picture is smaller. ``pad``: reduced to fit into size×size where it is larger,
-            never enlarged, then filled up. ``native``: as it is, reduced only above `largest` pixels a side.
+            where one of JPEG's blocks does, filled up where the picture is smaller. ``pad``: reduced to fit into
+            size×size where it is larger, never enlarged, then filled up. ``native``: as it is, reduced only above
+            `largest` pixels a side.
         size: Side of the frame in pixels.
         largest: Longest side that ``native`` leaves alone, in pixels.
     """

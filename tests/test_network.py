@@ -1,5 +1,6 @@
 """The pivot network with every decoder, at odd sizes, and what DDP, autocast and export need of it."""
 
+import functools
 import math
 from typing import Any
 
@@ -202,6 +203,36 @@ def test_it_compiles_and_exports_whole() -> None:
         torch.testing.assert_close(compiled(image).logits, net(image).logits)
         exported = torch.export.export(Localize(net), (image,)).module()
         torch.testing.assert_close(exported(image), net.localize(image))
+
+
+def test_a_compiled_module_trains_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same loss, gradients and names of weights; what evaluates goes without, whatever the sizes."""
+    # not every machine has the C++ compiler that torch's own backend needs on a CPU
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    options = {"encoder": "traces", "options": {"width": 4, "depth": 1, "blocks": True}, "embedding_dim": 4}
+    plain, compiled = (NCLModule(**options, compile=wanted) for wanted in (False, True))
+    compiled.load_state_dict(plain.state_dict())
+    image = torch.randint(0, 256, (2, 3, 48, 64), dtype=torch.uint8)
+    losses = []
+    for module in (plain, compiled):
+        module.setup("fit")
+        losses.append(module(image).logits.square().mean())
+        losses[-1].backward()
+    assert len(graphs) == 1
+    torch.testing.assert_close(*losses)
+    for (name, one), (other, two) in zip(plain.named_parameters(), compiled.named_parameters(), strict=True):
+        assert name == other
+        torch.testing.assert_close(one.grad, two.grad)
+    for size in (40, 72):
+        picture = torch.rand(1, 3, size, 64)
+        torch.testing.assert_close(plain.eval()(picture).logits, compiled.eval()(picture).logits)
+    assert len(graphs) == 1
 
 
 def test_a_step_lowers_the_loss() -> None:
