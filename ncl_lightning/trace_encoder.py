@@ -65,8 +65,8 @@ class TraceEncoder(nn.Module):
             strength = avg_pool2d(answers.square(), 4)
             maps = torch.cat([torch.log(strength + 1e-3), avg_pool2d(image.float(), 4)], 1)
             unlike = maps - maps.mean((2, 3), keepdim=True)
-            # not instance_norm, whose gradient comes in another memory format, which costs a quarter of a step; the
-            # bound keeps a picture of one colour from blowing up
+            # not instance_norm, whose gradient comes in another memory format and has to be copied; the bound keeps a
+            # picture of one colour from blowing up
             return unlike * torch.rsqrt(unlike.square().mean((2, 3), keepdim=True) + 1e-2)
 
 

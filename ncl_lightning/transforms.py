@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from lightning.pytorch.cli import instantiate_class
 
+from ncl_lightning.blocks import SIDE
+
 TrainSizing = Literal["resize", "crop", "pad"]
 EvalSizing = Literal["resize", "pad", "native"]
-BLOCK = 8  # pixels a side of JPEG's blocks
 Augmentation = Literal["none", "flips", "usual"] | list[dict[str, Any]]
 
 
@@ -63,7 +64,7 @@ class _Crop(A.CropNonEmptyMaskIfExists):
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = super().get_params_dependent_on_data(params, data)
-        left, top = (value - value % BLOCK for value in found["crop_coords"][:2])
+        left, top = (value - value % SIDE for value in found["crop_coords"][:2])
         mask = data["mask"]
         # seven pixels fewer at the right or the bottom may be all that was tampered with
         if mask[top : top + self.height, left : left + self.width].any() or not mask.any():
