@@ -5,7 +5,8 @@ Keypoints (SIFT) are matched within the picture, as Amerini et al. 2011, *A SIFT
 attack detection*; each affine map that many pairs agree on is followed by correlation of the pixels, as Christlein et
 al. 2012, *An evaluation of popular copy-move forgery detection approaches*. Which of the two places is the copy, the
 network's map says; where it can't, the copy is the place that can be made from the other. What was turned or scaled was
-interpolated, so that the original can't be made from it as well.
+interpolated, so that the original can't be made from it as well. Before either, the copy is the place that does not
+stand on the picture's grid: that of the blocks of a JPEG that it was, or of the mosaic of its camera's colours.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from ncl_lightning.blocks import SIDE
 
 Array = NDArray[Any]  # OpenCV's functions give no types
 
@@ -30,8 +33,11 @@ MAPS = 6  # most of a picture
 WINDOW = 9  # pixels, of the correlation
 ALIKE = 0.75  # correlation of grey values from which two places are the same
 FINE = 0.65  # correlation of fine detail, below which two things only look alike
-DECISIVE = 0.5  # lead in mean logit from which one of two places is the copy
-RESAMPLED = 0.01  # lead in how well one can be made from the other, from which it is, too
+# from which lead one of two places is the copy, tried in this order
+OFF_GRID = 5.0  # by which it stands worse on the picture's grid, in standard deviations
+SUSPECT = 2.0  # in mean logit
+RESAMPLED = 0.01  # in how well it can be made from the other: a correlation
+SUSPECT_ELSE = 1.0  # in mean logit, where resampling does not tell
 
 
 class Copy(NamedTuple):
@@ -43,12 +49,14 @@ class Copy(NamedTuple):
         agreement: Correlation of their fine detail, at most 1; the higher one of both directions.
         lean: By how much better `one` can be made from `other` than `other` from `one`: a difference of correlations,
             or 0 where the energies disagree.
+        off_grid: By how much worse `one` stands on the picture's grid than `other`, in standard deviations.
     """
 
     one: Array
     other: Array
     agreement: float
     lean: float
+    off_grid: float = 0.0
 
 
 def find_copies(image: Array) -> list[Copy]:
@@ -83,10 +91,10 @@ def copies_of(image: Tensor, content: Tensor | None = None) -> list[list[Copy]]:
 def with_copies(probability: Tensor, copies: Sequence[Sequence[Copy]]) -> Tensor:
     """Probability maps (B,1,H,W) in the light of the copies that each picture holds.
 
-    Where a picture holds something twice, the copy is called tampered (above 0.8): the place that the map suspects
-    more, by DECISIVE in the mean logit; else the one that can better be made from the other, by RESAMPLED; both where
-    neither tells. All else is halved: one manipulation that is
-    certain explains the picture better than two. Other pictures' maps stay.
+    Where a picture holds something twice, the copy is called tampered (above 0.8): the place that stands worse on the
+    picture's grid; else the one that the map suspects much more; else the one that can better be made from the
+    other; else the one that the map suspects more; both where nothing tells. All else is halved: one manipulation
+    that is certain explains the picture better than two. Other pictures' maps stay.
     """
     logits = probability.detach().float().logit(1e-6)[:, 0].cpu().numpy()
     certain = np.zeros_like(logits)
@@ -102,10 +110,11 @@ def with_copies(probability: Tensor, copies: Sequence[Sequence[Copy]]) -> Tensor
 
 
 def _suspect(copy: Copy, logits: Array) -> Array:
-    """The place (H,W) of the two that is the copy, by the logits (H,W) and by `lean`; both where nothing tells."""
+    """The place (H,W) of the two that is the copy, by the logits (H,W) and its own traces; both where nothing tells."""
     if copy.one.any() and copy.other.any():
         lead = logits[copy.one].mean() - logits[copy.other].mean()
-        for sign, least in ((lead, DECISIVE), (copy.lean, RESAMPLED)):
+        signs = ((copy.off_grid, OFF_GRID), (lead, SUSPECT), (copy.lean, RESAMPLED), (lead, SUSPECT_ELSE))
+        for sign, least in signs:
             if abs(sign) > least:
                 return copy.one if sign > 0 else copy.other
     return copy.one | copy.other
@@ -199,7 +208,8 @@ def _copy(grey: Array, matrix: Array, pairs: Array) -> Copy:
     values, back = grey.astype(np.float32), cv2.invertAffineTransform(matrix)
     one, other = _alike(values, matrix, pairs[:, :2]), _alike(values, back, pairs[:, 2:])
     agreement = max(_agreement(values, matrix, one), _agreement(values, back, other))
-    return Copy(one, other & ~one, agreement, _lean(_made(values, matrix, one), _made(values, back, other)))
+    lean = _lean(_made(values, matrix, one), _made(values, back, other))
+    return Copy(one, other & ~one, agreement, lean, _off_grid(values, one, other))
 
 
 def _alike(ours: Array, matrix: Array, keypoints: Array) -> Array:
@@ -246,6 +256,35 @@ def _lean(one: tuple[float, float], other: tuple[float, float]) -> float:
     """
     lead = one[0] - other[0]
     return lead if lead * (other[1] - one[1]) > 0 else 0.0
+
+
+def _off_grid(grey: Array, one: Array, other: Array) -> float:
+    """The lead of place `other` (H,W) over `one` in how it stands on the grid of the rest of the picture.
+
+    A grid of 8 or 2 pixels shows as more detail at some of the 64 places within blocks (see `blocks`): the lead is that
+    of the projections on the rest's pattern, by its standard deviation were there no grid.
+    """
+    detail = np.log1p(np.abs(cv2.filter2D(grey, cv2.CV_32F, np.array([[1, -1], [-1, 1]], np.float32))))
+    edge = cv2.dilate((one | other).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    patterns = [_pattern(detail, places) for places in (~edge, one & ~other, other & ~one)]
+    (rest, _), (ours, our_variance), (theirs, their_variance) = patterns
+    rest -= rest.mean()
+    return float((theirs - ours) @ rest / np.sqrt((our_variance + their_variance) @ rest**2 + 1e-12))
+
+
+def _pattern(detail: Array, places: Array) -> tuple[Array, Array]:
+    """The mean detail (64,) of places (H,W) at each of the 64 places within a block, and the variance of that mean.
+
+    Where there are next to no pixels, the variance is without bound.
+    """
+    rows, columns = np.nonzero(places)
+    phase = rows % SIDE * SIDE + columns % SIDE
+    count = np.bincount(phase, minlength=SIDE**2)
+    if count.min() < 5:
+        return np.zeros(SIDE**2), np.full(SIDE**2, 1e12)
+    values = detail[rows, columns].astype(np.float64)
+    mean = np.bincount(phase, values, SIDE**2) / count
+    return mean, np.bincount(phase, (values - mean[phase]) ** 2, SIDE**2) / count**2
 
 
 def _mean_correlation(ours: Array, theirs: Array, places: Array) -> float:

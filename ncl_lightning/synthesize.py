@@ -29,6 +29,7 @@ def synthesize(
     size: int = 256,
     seed: int = 0,
     hard: float | None = None,
+    web: float = 0.0,
 ) -> None:
     """Write made-up manipulations as a data set, with a contact sheet.
 
@@ -43,23 +44,27 @@ def synthesize(
         seed: Seed of the draws.
         hard: Share of samples as hard as reality, for `synthetic:` sources; the others' traces are plain enough to
             learn from quickly. By default 0.15 where the photographs are made up and 0.4 where they are real.
+        web: Share of samples, for `synthetic:` sources, that were then handed on as the web does: reduced to 0.45–1 of
+            their size and saved at qualities 65 to 95.
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; give a new one")
     samples = open_source(source, size=size, seed=seed)
-    made: dict[str, Any] = {"source": source, "size": size, "seed": seed, "hard": hard}
-    if hard is not None or val or test:
+    made: dict[str, Any] = {"source": source, "size": size, "seed": seed, "hard": hard, "web": web}
+    if hard is not None or web or val or test:
         if not isinstance(samples, SyntheticSource):
-            raise InputError(f"{source}: hard, val and test are for synthetic:N and synthetic:FOLDER")
+            raise InputError(f"{source}: hard, web, val and test are for synthetic:N and synthetic:FOLDER")
         counts = {"train": count, "val": val, "test": test} if val or test else {"": count}
         for part, each in counts.items():
             if each:
-                _write(_part(samples, part, each, size, seed, hard), out / part, each, made)
+                _write(_part(samples, part, each, size, seed, hard, web), out / part, each, made)
     else:
         _write(samples, out, count, made)
 
 
-def _part(whole: SyntheticSource, part: str, count: int, size: int, seed: int, hard: float | None) -> SyntheticSource:
+def _part(
+    whole: SyntheticSource, part: str, count: int, size: int, seed: int, hard: float | None, web: float
+) -> SyntheticSource:
     """The samples of a part, from photographs that no other part has."""
     photos = sorted(whole.photos)
     if part:
@@ -71,7 +76,7 @@ def _part(whole: SyntheticSource, part: str, count: int, size: int, seed: int, h
             raise InputError(f"{len(photos)} photographs are too few for parts without a common one; give 10 or more")
         photos = chosen
         seed = int(np.random.SeedSequence([seed, at]).generate_state(1)[0])
-    return SyntheticSource(count, sorted(photos), size=size, seed=seed, hard=hard)
+    return SyntheticSource(count, sorted(photos), size=size, seed=seed, hard=hard, web=web)
 
 
 def _write(samples: Source, out: Path, count: int, made: dict[str, Any]) -> None:

@@ -14,11 +14,9 @@ from ncl_lightning.images import read_image
 from ncl_lightning.recipes import Plain, blend, copy_move, remove, retouch, splice
 from ncl_lightning.regions import Region, shape
 from ncl_lightning.sources import Picture
-from ncl_lightning.traces import Camera, Pixels, add_noise, history, light_of
+from ncl_lightning.traces import SMALLEST, Camera, Pixels, add_noise, history, light_of, passed_on
 
 SHARES: Mapping[str, float] = {"splice": 0.35, "copy_move": 0.2, "remove": 0.2, "retouch": 0.25}
-SMALLEST = 32  # pixels a side: below that no region has an inside
-
 
 # every recipe but splicing, which needs a donor
 _IN_PLACE = {"copy_move": copy_move, "remove": remove, "retouch": retouch}
@@ -47,6 +45,8 @@ class SyntheticSource:
             content differs, or a coarse JPEG came after. In the others the traces are plain enough to learn
             from. None: 0.15 of made-up pictures, which are to be learned from in a minute, and 0.4 of
             those from photographs.
+        web: Share of samples, authentic ones too, that were then handed on as the web does, reduced and saved coarsely
+            (`traces.passed_on`).
 
     Raises:
         InputError: For parameters out of range, and for a photograph below 32 pixels a side.
@@ -63,6 +63,7 @@ class SyntheticSource:
         area: tuple[float, float] = (0.01, 0.35),
         objects: float | None = None,
         hard: float | None = None,
+        web: float = 0.0,
     ) -> None:
         if count < 1:
             raise InputError(f"synthetic: {count} samples asked for; ask for at least one")
@@ -78,12 +79,12 @@ class SyntheticSource:
             raise InputError(f"synthetic: area {area}; give two shares within 0–0.4, the smaller first")
         hard = (0.4 if photos else 0.15) if hard is None else hard
         objects = (0.95 if photos else 0.6) if objects is None else objects
-        for name, share in (("authentic_share", authentic_share), ("hard", hard), ("objects", objects)):
+        for name, share in (("authentic_share", authentic_share), ("hard", hard), ("objects", objects), ("web", web)):
             if not 0 <= share <= 1:
                 raise InputError(f"synthetic: {name} is {share}; give a share within 0–1")
         self.count, self.photos, self.size, self.seed = count, tuple(photos), size, seed
         self.authentic_share, self.area = authentic_share, area
-        self.objects, self.hard = objects, hard
+        self.objects, self.hard, self.web = objects, hard, web
         self.recipes = tuple(shares)
         self.chances = np.array([shares[name] for name in self.recipes]) / sum(shares.values())
 
@@ -122,6 +123,8 @@ class SyntheticSource:
             area = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
             mask = area >= 0.5
         image = history(base, rng, gentle=clear)
+        if rng.random() < self.web:
+            image, mask = passed_on(image, mask, rng)
         origin = self.photos[number].stem if self.photos else "leaves"
         name = f"{index:06d}_{origin}_{recipe}"
         return Picture(image=image, mask=mask, authentic=recipe == "authentic", name=name)

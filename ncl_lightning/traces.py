@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
+SMALLEST = 32  # pixels a side: below that no region has an inside
+
 # the colour of the pixels at rows and columns (0,0) (0,1) (1,0) (1,1), and OpenCV's two interpolations
 _MOSAICS: tuple[tuple[tuple[int, int, int, int], int, int], ...] = (
     ((0, 1, 1, 2), cv2.COLOR_BayerRGGB2RGB, cv2.COLOR_BayerRGGB2RGB_EA),
@@ -205,3 +207,19 @@ def history(image: Pixels, rng: Generator, gentle: bool = False) -> Pixels:
     coarse = not gentle and rng.random() < 0.33
     quality = rng.integers(60, 85) if coarse else rng.integers(88, 99)
     return jpeg(image, int(quality), (0, 0), bool(rng.random() < 0.6))
+
+
+def passed_on(image: Pixels, mask: NDArray[np.bool_], rng: Generator) -> tuple[Pixels, NDArray[np.bool_]]:
+    """A finished file (H, W, 3) and its mask (H, W) as the web hands them on: reduced to 0.45–1, saved coarsely.
+
+    One in five keeps its size, and so does one whose region would be lost. Authentic pictures go the same way.
+    """
+    height, width = image.shape[:2]
+    if rng.random() < 0.8:
+        scale = rng.uniform(0.45, 1)
+        size = (max(SMALLEST, round(width * scale)), max(SMALLEST, round(height * scale)))
+        way = int(rng.choice([cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
+        reduced = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
+        if reduced.any() or not mask.any():
+            image, mask = cv2.resize(image, size, interpolation=way).astype(np.uint8, copy=False), reduced
+    return jpeg(image, int(rng.integers(65, 96)), halved_colour=bool(rng.random() < 0.7)), mask

@@ -1,6 +1,7 @@
 """Copy-move: what was copied is found, at both places, and nothing else."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,18 +11,18 @@ import torch
 from conftest import succeed
 from numpy.typing import NDArray
 
-from ncl_lightning.copies import copies_of, find_copies, with_copies
+from ncl_lightning.copies import OFF_GRID, copies_of, find_copies, with_copies
 from ncl_lightning.deadleaves import scene
 from ncl_lightning.module import NCLModule
-from ncl_lightning.traces import Camera, add_noise
+from ncl_lightning.traces import Camera, add_noise, jpeg
 
 Pixels = NDArray[np.uint8]
 
 
 def photograph(seed: int, side: int = 256) -> Pixels:
-    """A made-up scene by a made-up camera, (side, side, 3)."""
+    """A made-up scene by a made-up camera that writes no JPEG, (side, side, 3)."""
     rng = np.random.default_rng(seed)
-    return Camera.draw(rng, True).shoot(scene(rng, side, side), rng)
+    return replace(Camera.draw(rng, True), quality=100).shoot(scene(rng, side, side), rng)
 
 
 def ellipse(side: int, x: int, y: int) -> NDArray[np.bool_]:
@@ -29,7 +30,7 @@ def ellipse(side: int, x: int, y: int) -> NDArray[np.bool_]:
 
 
 MOVES = {
-    "moved": np.float32([[1, 0, 130], [0, 1, 120]]),
+    "moved": np.float32([[1, 0, 130], [0, 1, 120]]),  # even numbers: on the camera's mosaic
     "turned and larger": np.float32([[1.1, -0.35, 146], [0.35, 1.1, 98]]),
     "turned and smaller": np.float32([[0.85, 0.2, 120], [-0.2, 0.85, 140]]),
     "mirrored": np.float32([[-1, 0, 262], [0, 1, 120]]),
@@ -158,7 +159,7 @@ def test_the_map_tells_the_copy_from_what_was_copied(move: str) -> None:
     image, *places = forged(0, move)
     picture = torch.from_numpy(image).permute(2, 0, 1)[None]
     for place, other in (places, reversed(places)):
-        suspected = torch.from_numpy(np.where(place, np.float32(0.4), np.float32(0.2)))
+        suspected = torch.from_numpy(np.where(place, np.float32(0.6), np.float32(0.1)))
         called = with_copies(suspected[None, None], copies_of(picture))[0, 0].numpy() > 0.5
         assert (called & place).sum() / (called | place).sum() > 0.7
         assert not (called & other & ~place)[5:-5].sum() > 0.1 * other.sum()
@@ -178,6 +179,31 @@ def test_what_was_interpolated_is_the_copy(seed: int, quality: int) -> None:
             assert rest < 0.1
         elif move != "turned and larger":
             assert rest > 0.6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_stands_off_the_picture_s_grid_is_the_copy(seed: int) -> None:
+    """Whatever the map says. A copy moved by whole blocks stands on it, and so does all in a picture without one.
+
+    A camera's mosaic shows as a grid of 2 pixels: moved by an even number, a copy stands on that.
+    """
+    source = ellipse(256, 66, 68)
+    for grid, move, tells in (((3, 5), (130, 121), True), ((0, 0), (128, 120), False), (None, (130, 122), False)):
+        image = photograph(seed)
+        if grid is not None:
+            image = jpeg(image, 88, grid)
+        matrix = np.float32([[1, 0, move[0]], [0, 1, move[1]]])
+        content = cv2.warpAffine(image, matrix, (256, 256), flags=cv2.INTER_NEAREST)
+        copy = cv2.warpAffine(source.astype(np.uint8), matrix, (256, 256)) > 0
+        image = np.where(copy[..., None], content, image)
+        (found,) = find_copies(image)
+        lead = found.off_grid if (found.one & copy).sum() > (found.one & source).sum() else -found.off_grid
+        assert lead > OFF_GRID if tells else abs(lead) < OFF_GRID
+        if tells:
+            suspected = torch.from_numpy(np.where(source, np.float32(0.9), np.float32(0.1)))[None, None]
+            called = with_copies(suspected, [[found]])[0, 0].numpy() > 0.5
+            assert (called & copy).sum() > 0.7 * copy.sum()
+            assert not (called & source & ~copy).any()
 
 
 def test_the_option_is_the_model_s() -> None:
