@@ -30,6 +30,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ncl_lightning.patches import AUTHENTIC, BRANCHES, CONTOUR, TAMPERED, VOID, Branch, ContourRole, categorise, sides
 
 Consistency = Literal["all", "exclusive", "contour"]
+Scope = Literal["image", "batch"]
 # groups are runs of this order: {T}, {T ∪ C}, {C ∪ A}, {A}
 _ORDER = (TAMPERED, CONTOUR, AUTHENTIC)
 
@@ -259,6 +260,9 @@ class NCLLoss(nn.Module):
         seed: Seed of the draw of anchors, beside the step and the sample's index.
         bce_weight: Weight of binary cross-entropy in L_seg.
         dice_weight: Weight of Dice in L_seg.
+        scope: Which patches are contrasted with each other: those of an `image` (our reading of the method), or those
+            of the whole `batch` as if it were one image (of a process's own batch, where there are several). Within
+            an image the contrast can be had by contents, one object against the rest, which says nothing of traces.
     """
 
     def __init__(
@@ -273,6 +277,7 @@ class NCLLoss(nn.Module):
         seed: int = 0,
         bce_weight: float = 1.0,
         dice_weight: float = 1.0,
+        scope: Scope = "image",
     ) -> None:
         super().__init__()
         if stride < 1:
@@ -285,6 +290,8 @@ class NCLLoss(nn.Module):
             raise ValueError(f"consistency is {consistency!r}: give one of {', '.join(get_args(Consistency))}")
         if max_anchors < 0 or max_anchors == 1:
             raise ValueError(f"max_anchors is {max_anchors}: give 0 (all), or 2 or more (half from each group)")
+        if scope not in get_args(Scope):
+            raise ValueError(f"scope is {scope!r}: give one of {', '.join(get_args(Scope))}")
         weights = {
             "lambda_ncl": lambda_ncl,
             "lambda_pc": lambda_pc,
@@ -304,6 +311,7 @@ class NCLLoss(nn.Module):
         self.seed = seed
         self.bce_weight = bce_weight
         self.dice_weight = dice_weight
+        self.scope: Scope = scope
 
     def forward(
         self, output: Output, mask: Tensor, valid: Tensor, index: Tensor | None = None, step: int = 0
@@ -351,16 +359,24 @@ class NCLLoss(nn.Module):
             )
         z = {"tampered": _precise(output.tampered), "authentic": _precise(output.authentic)}
         categories = categorise(mask, valid, self.stride, z["tampered"].shape[1])  # (B,N)
-        patches = sort_patches(categories)
+        # (1,B·N): the batch as one image
+        whole = self.scope == "batch"
+        patches = sort_patches(categories.reshape(1, -1) if whole else categories)
         seeds: list[tuple[int, ...]] = []
         if self.max_anchors:
-            places = range(len(mask)) if index is None else index.tolist()
-            seeds = [(self.seed, step, int(place)) for place in places]
+            places = list(range(len(mask))) if index is None else index.tolist()
+            seeds = [(self.seed, step, *drawn) for drawn in ([places] if whole else [[place] for place in places])]
         grad = torch.is_grad_enabled()
         with torch.set_grad_enabled(grad and self.lambda_ncl > 0):
             per_branch = {
                 f"ncl_{name}": branch_contrast(
-                    z[name], patches, name, self.temperature, self.contour_role, self.max_anchors, seeds
+                    z[name].reshape(1, -1, z[name].shape[-1]) if whole else z[name],
+                    patches,
+                    name,
+                    self.temperature,
+                    self.contour_role,
+                    self.max_anchors,
+                    seeds,
                 ).mean()
                 for name in BRANCHES
             }

@@ -46,6 +46,8 @@ class NCLModule(LightningModule):
         lambda_ncl: Weight of the contrast; with lambda_pc also 0, the plain arm.
         lambda_pc: Weight of pivot consistency.
         max_anchors: Most anchors of an image and branch in the contrast; 0: all of them.
+        scope: Which patches are contrasted with each other: those of an `image` (our reading of the method), or of the
+            whole `batch` (of each process): within an image, contents may tell the groups apart as well as traces do.
         bce_weight: Weight of binary cross-entropy in the mask loss.
         dice_weight: Weight of the Dice loss in the mask loss.
         lr: Learning rate of AdamW at its peak.
@@ -86,6 +88,7 @@ class NCLModule(LightningModule):
         lambda_ncl: float = 0.1,
         lambda_pc: float = 0.1,
         max_anchors: int = 0,
+        scope: Literal["image", "batch"] = "image",
         bce_weight: float = 1.0,
         dice_weight: float = 1.0,
         lr: float = 1e-3,
@@ -128,6 +131,7 @@ class NCLModule(LightningModule):
                     lambda_ncl=lambda_ncl,
                     lambda_pc=lambda_pc,
                     max_anchors=max_anchors,
+                    scope=scope,
                     bce_weight=bce_weight,
                     dice_weight=dice_weight,
                     seed=int(os.environ.get("PL_GLOBAL_SEED", "0")),

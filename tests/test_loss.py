@@ -208,6 +208,22 @@ def test_the_total_and_its_terms_are_those_of_the_loop(role: Any, kind: Any) -> 
     assert terms["ncl"].item() == pytest.approx((terms["ncl_tampered"] + terms["ncl_authentic"]).item() / 2)
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_a_batch_contrasted_as_a_whole_is_one_image(role: Any) -> None:
+    categories = [LAYOUTS[name] for name in ("all kinds", "none tampered", "with voids", "contour and tampered")]
+    mask, valid = pictures(categories)
+    free, zt, za = embeddings(len(categories), 8)
+    out = output(zt, za, mask)
+    options = weights_only(contour_role=role, temperature=0.5)
+    terms = NCLLoss(**options, scope="batch")(out, mask, valid)
+    joined = [zt.reshape(1, -1, zt.shape[-1]), za.reshape(1, -1, za.shape[-1])]
+    assert_same(lambda: terms["ncl"], lambda: slow_ncl(*joined, [sum(categories, [])], role, 0.5), free)
+    alone = NCLLoss(**options)(out, mask, valid)
+    assert terms["ncl"].item() != pytest.approx(alone["ncl"].item(), rel=0.01)
+    torch.testing.assert_close(terms["pc"], alone["pc"])
+    torch.testing.assert_close(terms["seg"], alone["seg"])
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     categories=st.lists(st.lists(st.sampled_from([A, T, C, V]), min_size=6, max_size=6), min_size=1, max_size=3),
@@ -557,6 +573,7 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         ({"dice_weight": math.inf}, "dice_weight is inf"),
         ({"max_anchors": 1}, "0 .all., or 2 or more"),
         ({"stride": 0}, "stride is 0"),
+        ({"scope": "set"}, "image, batch"),
     ],
 )
 def test_bad_arguments_are_one_line(options: dict[str, Any], words: str) -> None:

@@ -19,7 +19,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.recipes import REACH, blend, copy_move, match_colour, remove, retouch, splice
 from ncl_lightning.regions import pick, segment, shape
 from ncl_lightning.synthetic import SHARES, SyntheticSource
-from ncl_lightning.traces import Camera, add_noise, alter, history, jpeg, light_of
+from ncl_lightning.traces import Camera, add_noise, alter, history, jpeg, light_of, passed_on
 
 RECIPES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "splice": splice,
@@ -217,6 +217,7 @@ def test_a_tiny_photograph_is_named(tmp_path: Path) -> None:
         ({"count": 1, "area": (0.2, 0.1)}, "smaller first"),
         ({"count": 1, "hard": 1.5}, "hard"),
         ({"count": 1, "authentic_share": -0.1}, "authentic_share"),
+        ({"count": 1, "web": 2.0}, "web"),
     ],
 )
 def test_parameters_out_of_range_are_refused(arguments: dict[str, object], message: str) -> None:
@@ -297,6 +298,39 @@ def test_the_history_of_a_file_keeps_its_size_and_its_content() -> None:
         assert told.dtype == np.uint8
         assert np.abs(told.astype(float) - image).mean() < 25
     assert light_of(image).max() <= 1
+
+
+def test_what_the_web_hands_on_is_smaller_and_its_mask_goes_with_it() -> None:
+    """The red disc stays where its mask is; a speck that reduction would lose keeps its picture's size."""
+    rows, columns = np.mgrid[:80, :120]
+    disc = (rows - 30) ** 2 + (columns - 70) ** 2 < 20**2
+    image = np.where(disc[:, :, None], (200, 40, 40), (90, 120, 130)).astype(np.uint8)
+    speck = np.zeros((80, 120), bool)
+    speck[11, 11] = True
+    sizes = []
+    for seed in range(60):
+        smaller, mask = passed_on(image, disc, np.random.default_rng(seed))
+        sizes.append(smaller.shape[0] / 80)
+        assert smaller.shape == (*mask.shape, 3)
+        assert abs(mask.mean() - disc.mean()) < 0.02
+        red = smaller[..., 0].astype(int) - smaller[..., 2] > 40
+        assert (red & mask).sum() / (red | mask).sum() > 0.8
+        assert passed_on(image, speck, np.random.default_rng(seed))[1].any()
+    assert 0.1 < np.mean(np.array(sizes) == 1) < 0.35
+    assert 0.4 < min(sizes) < 0.55
+
+
+def test_a_share_of_the_pictures_goes_through_the_web() -> None:
+    before, half, all_of_them = (
+        [SyntheticSource(20, size=64, seed=3, web=web).read(i) for i in range(20)] for web in (0.0, 0.5, 1.0)
+    )
+    changed = [
+        [not np.array_equal(one.image, other.image) for one, other in zip(before, after, strict=True)]
+        for after in (half, all_of_them)
+    ]
+    assert 4 <= sum(changed[0]) <= 16
+    assert all(changed[1])
+    assert [picture.authentic for picture in half] == [picture.authentic for picture in before]
 
 
 def test_colours_are_matched_inside_the_region() -> None:
