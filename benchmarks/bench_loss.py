@@ -21,7 +21,7 @@ from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
-from ncl_lightning.loss import branch_contrast, sort_patches
+from ncl_lightning.infonce import branch_contrast, sort_patches
 from ncl_lightning.patches import BRANCHES, Branch, categorise, sides
 
 RESULTS = Path(__file__).parent / "results" / "loss.json"

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncl_lightning.benchmarks import BENCHMARKS, benchmark_pairs, stem
+from ncl_lightning.benchmarks import BENCHMARKS, benchmark_pairs
 from ncl_lightning.errors import InputError
 from ncl_lightning.images import IMAGE_SUFFIXES, Pair, find_images
+from ncl_lightning.matching import stem
 
 
 @dataclass(frozen=True)

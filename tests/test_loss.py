@@ -14,17 +14,10 @@ from pytorch_metric_learning.reducers import DoNothingReducer
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ncl_lightning import infonce
 from ncl_lightning import loss as loss_module
-from ncl_lightning.loss import (
-    NCLLoss,
-    anchor_contrast,
-    branch_contrast,
-    draw_anchors,
-    image_contrast,
-    localization,
-    pivot_consistency,
-    sort_patches,
-)
+from ncl_lightning.infonce import anchor_contrast, branch_contrast, draw_anchors, image_contrast, sort_patches
+from ncl_lightning.loss import NCLLoss, localization, pivot_consistency
 from ncl_lightning.network import PivotOutput
 from ncl_lightning.patches import AUTHENTIC, CONTOUR, TAMPERED, VOID, Branch
 
@@ -293,9 +286,9 @@ def test_contour_patches_are_tampered_in_branch_t_and_authentic_in_branch_a() ->
 
 def test_a_loss_with_swapped_roles_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above must be able to fail."""
-    real = loss_module.sides
+    real = infonce.sides
     other: dict[Branch, Branch] = {"tampered": "authentic", "authentic": "tampered"}
-    monkeypatch.setattr(loss_module, "sides", lambda role, branch: real(role, other[branch]))
+    monkeypatch.setattr(infonce, "sides", lambda role, branch: real(role, other[branch]))
     with pytest.raises(AssertionError):
         test_contour_patches_are_tampered_in_branch_t_and_authentic_in_branch_a()
 
