@@ -4,6 +4,7 @@ import argparse
 import difflib
 import logging
 import re
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.module import NCLModule
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
+from ncl_lightning.progress import ProgressLines
 from ncl_lightning.results import ResultsWriter, file_hash
 from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder
 
@@ -109,6 +111,9 @@ class NCLCLI(LightningCLI):
             options.trainer.enable_progress_bar is not False
         ):
             callbacks.append(RichProgressBar())
+            # a bar that is no terminal's shows nothing before its end
+            if self.subcommand == "fit" and not sys.stdout.isatty():
+                callbacks.append(ProgressLines())
         if self.subcommand == "fit":
             loggers = self._loggers(root, checkpoint)
             # without a monitor, and at the end of the epoch: the one to resume from

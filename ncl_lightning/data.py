@@ -49,9 +49,9 @@ class ManipulationDataModule(LightningDataModule):
     or `[least, most]`). `configs/protocols/` has such files.
 
     Args:
-        train: Sources to train on.
+        train: Source or sources to train on.
         val: Source or sources to validate and to choose the checkpoint on.
-        test: Sources to test on, by name.
+        test: Sources to test on, by name; or one, which is called `test`.
         predict: A picture, or a folder of pictures, to localize manipulations in.
         size: Side of the network's frame, in pixels.
         train_sizing: `resize` to size×size; `crop` size×size at native resolution, keeping tampered content;
@@ -82,9 +82,9 @@ class ManipulationDataModule(LightningDataModule):
 
     def __init__(
         self,
-        train: list[SourceSpec] | None = None,
+        train: list[SourceSpec] | str | None = None,
         val: SourceSpec | list[SourceSpec] | None = None,
-        test: dict[str, SourceSpec] | None = None,
+        test: dict[str, SourceSpec] | str | None = None,
         predict: str | None = None,
         size: int = 512,
         train_sizing: TrainSizing = "resize",
@@ -116,6 +116,9 @@ class ManipulationDataModule(LightningDataModule):
             raise InputError(f"data.val_share is {val_share}, data.authentic_share {authentic_share}: give shares of 1")
         if val and val_share:
             raise InputError(f"data.val is {val} and data.val_share {val_share}: give one of them (--data.val_share 0)")
+        # one string is one source
+        train = [train] if isinstance(train, str) else train
+        test = {"test": test} if isinstance(test, str) else test
         self.save_hyperparameters()
         self._datasets: dict[str, Any] = {}
         self._draws: Draws | None = None
@@ -228,7 +231,9 @@ class ManipulationDataModule(LightningDataModule):
         return PredictionDataset(self.prediction_files(), self._evaluation())
 
     def prediction_files(self) -> list[Path]:
-        """The pictures that `predict` names: a file, or every image below a folder but what `predict` wrote there.
+        """The pictures that `predict` names: a file, or every image below a folder.
+
+        But what `predict` wrote there, and, of a data set's folder, the masks.
 
         Raises:
             InputError: Nothing is named, it does not exist, or the folder has no picture.
@@ -240,7 +245,8 @@ class ManipulationDataModule(LightningDataModule):
             return [path]
         if not path.is_dir():
             raise InputError(f"{path}: no such file or folder; give a picture or a folder to --data.predict")
-        files = without_outputs(find_images(path))
+        masks = path / "Gt" if (path / "Tp").is_dir() else None
+        files = without_outputs([file for file in find_images(path) if masks is None or masks not in file.parents])
         if not files:
             raise InputError(f"{path}: no picture in this folder; give one with images to --data.predict")
         return files

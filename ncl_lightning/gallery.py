@@ -52,9 +52,10 @@ def write_gallery(path: Path, pictures: Sequence[Predicted], checkpoint: str, th
     head = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Predictions</title>'
         f"<style>{_CSS}</style><h1>{len(pictures)} pictures</h1>"
-        f"<p>{escape(checkpoint)}, threshold {threshold:g}. Those with the highest probability first. "
+        f"<p>{escape(checkpoint)}, threshold {threshold:g}. Those that hold something twice first, then by "
+        "the highest probability. "
         "Outlined in green: called tampered; in blue, joined by a line: two places that are alike. "
-        "A heat map is a lead, not a proof.</p>"
+        "A heat map is a lead, not a proof: untouched pictures light up, too.</p>"
     )
     write_text(path, f"{head}<main>{''.join(map(_figure, pictures))}</main></html>\n")
 

@@ -106,6 +106,8 @@ class NCLModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        if not 0 <= threshold <= 1:
+            raise InputError(f"model.threshold is {threshold}: give a probability, 0–1")
         try:
             self.network: nn.Module = (
                 instantiate(network, "model.network")
@@ -164,13 +166,17 @@ class NCLModule(LightningModule):
     def probability(self, image: Tensor, content: Tensor | None = None) -> Tensor:
         """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, in the light of `copies`.
 
+        0 in a picture of one colour.
+
         `content` (B,2): rows and columns that each picture fills of its frame; None: all.
         """
         return self._explained(image, content)[0]
 
     def _explained(self, image: Tensor, content: Tensor | None) -> tuple[Tensor, list[list[Copy]]]:
         """`probability`, and the copies that it goes by, for each picture."""
-        probability = self(image).logits.float().sigmoid()
+        # a picture of one colour has no traces, and a network that looks for what is unlike the rest finds anything
+        varied = (image.flatten(2) != image.flatten(2)[..., :1]).any(2).any(1)
+        probability = self(image).logits.float().sigmoid() * varied.view(-1, 1, 1, 1)
         if not self.hparams["copies"]:
             return probability, [[] for _ in image]
         copies = copies_of(image, content)

@@ -157,7 +157,8 @@ class PredictionWriter(BasePredictionWriter):
         self.failed = sorted({line for part in of_all_processes(self.failed) for line in part})
         if not trainer.is_global_zero:
             return
-        listed = sorted(found.values(), key=lambda one: (-one.highest, one.picture))
+        # what is found twice is confirmed pixel by pixel; a high probability alone is common in untouched pictures
+        listed = sorted(found.values(), key=lambda one: (not one.copies, -one.highest, one.picture))
         columns = [field.name for field in fields(Predicted)]
         write_rows(self.folder / CSV, [asdict(one) for one in listed], columns)
         write_gallery(self.folder / PAGE, listed, self.checkpoint, self.threshold)

@@ -90,7 +90,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     succeed(
         "fit",
         *TINY,
-        f"--data.train=[{data}]",
+        f"--data.train={data}",
         f"--data.val={data}",
         "--data.eval_sizing=pad",
         "--data.size=96",

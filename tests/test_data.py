@@ -138,3 +138,18 @@ def test_a_source_class_of_ones_own() -> None:
     data.setup("validate")
     assert len(data.val_dataloader().dataset) == 3
     assert np.isfinite(next(iter(data.val_dataloader()))["image"].float().mean())
+
+
+def test_of_a_data_set_s_folder_no_mask_is_predicted(small_set: Path) -> None:
+    """Gt/ beside Tp/ holds masks; a folder that is merely called Gt holds pictures."""
+    files = ManipulationDataModule(predict=str(small_set)).prediction_files()
+    assert {file.parent.name for file in files} == {"Tp", "Au"}
+    assert len(files) == 6
+    (small_set / "Tp").rename(small_set / "others")
+    assert len(ManipulationDataModule(predict=str(small_set)).prediction_files()) == 10
+
+
+def test_one_string_is_one_source() -> None:
+    data = ManipulationDataModule(train="synthetic:4", val="synthetic:2", test="synthetic:3")
+    assert data.hparams["train"] == ["synthetic:4"]
+    assert data.hparams["test"] == {"test": "synthetic:3"}

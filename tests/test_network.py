@@ -319,3 +319,21 @@ def test_all_in_halves() -> None:
     options = {"width": 4, "blocks": True}
     module = NCLModule(encoder="traces", options=options, branch_channels=4, embedding_dim=4).bfloat16().eval()
     assert module.probability(torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)).dtype == torch.float32
+
+
+def test_a_picture_of_one_colour_has_no_traces() -> None:
+    torch.manual_seed(0)
+    options = {"encoder": "traces", "options": {"width": 4}, "stride": 8, "branch_channels": 4, "embedding_dim": 4}
+    module = NCLModule(**options).eval()
+    flat = torch.tensor([120, 130, 90], dtype=torch.uint8).view(3, 1, 1).expand(3, 40, 56).clone()
+    dotted = flat.clone()
+    dotted[1, 20, 30] += 1
+    with torch.no_grad():
+        probability = module.probability(torch.stack([flat, dotted]))
+    assert not probability[0].any()
+    assert (probability[1] > 0).all()
+
+
+def test_a_threshold_is_a_probability() -> None:
+    with pytest.raises(InputError, match=r"threshold is 1.5: give a probability, 0–1"):
+        NCLModule(encoder="traces", stride=8, threshold=1.5)
