@@ -29,8 +29,19 @@ def find_checkpoint(name: str, root: Path) -> Path:
     """
     file = newest_checkpoint(name, root)
     if file is None:
-        raise InputError(f"{root}: no run below it has a checkpoints/{name}.ckpt; give --ckpt_path FILE")
+        raise InputError(f"{root}: no run below it has a checkpoints/{name}.ckpt; give the .ckpt file of a run")
     return file
+
+
+def named_checkpoint(name: str, root: Path) -> str:
+    """The file that a name means: `shipped`, the `best` or `last` of the newest run below a folder, else any path.
+
+    Raises:
+        InputError: No run below the folder has one.
+    """
+    if name == "shipped":
+        return str(SHIPPED)
+    return str(find_checkpoint(name, root)) if name in ("best", "last") else name
 
 
 def beside_checkpoint(checkpoint: str) -> Path:

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Pr
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-from ncl_lightning.checkpoints import SHIPPED, find_checkpoint, load_checkpoint
+from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
 from ncl_lightning.contrast import ContrastStatistics
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
@@ -71,13 +71,10 @@ class NCLCLI(LightningCLI):
         if command == "predict" and not options.ckpt_path:
             options.ckpt_path = "shipped"
             print(f"no --ckpt_path: with the model that comes with ncl_lightning, see {SHIPPED.parent / 'README.md'}")
-        if options.ckpt_path == "shipped":
-            options.ckpt_path = str(SHIPPED)
-        elif options.ckpt_path in ("last", "best"):
+        if options.ckpt_path:
             # of a fit this folder holds the runs; of the others it is where they write
             given = options.trainer.default_root_dir if command in ("fit", "validate") else None
-            root = Path(given or "runs")
-            options.ckpt_path = str(find_checkpoint(options.ckpt_path, root))
+            options.ckpt_path = named_checkpoint(options.ckpt_path, Path(given or "runs"))
         path = options.ckpt_path
         # Lightning finds those two itself
         if path in (None, "hpc", "registry"):

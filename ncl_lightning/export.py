@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from jsonargparse import auto_cli
 
-from ncl_lightning.checkpoints import load_checkpoint
+from ncl_lightning.checkpoints import load_checkpoint, named_checkpoint
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
 
@@ -27,20 +27,22 @@ _KEPT = (
 _DATA = ManipulationDataModule.EVALUATION_KEYS
 
 
-def export(ckpt: Path, out: Path, threshold: float = 0.5, fingerprints: bool = True) -> None:
+def export(ckpt: str, out: Path, threshold: float = 0.5, fingerprints: bool = True) -> None:
     """Write a checkpoint to hand on: weights, what evaluation needs, and what it was trained on as fingerprints.
 
-    It serves every command but to go on training; optimizer, callbacks and paths stay behind.
+    It serves every command but to go on training; optimizer, callbacks and paths stay behind. The fingerprints are
+    small grey thumbnails of the training and validation pictures; `--fingerprints false` keeps them back.
 
     Args:
-        ckpt: Checkpoint of a run, or `shipped`.
+        ckpt: Checkpoint of a run; `best` or `last`, that of the newest run below runs/; or `shipped`.
         out: File to write; it must not exist.
         threshold: A threshold that suits, such as validation's best one: the logits are moved so that it comes to
             lie at 0.5, where everybody cuts. Ranks, and so AUC and average precision, stay.
         fingerprints: Keep the fingerprints (32×32 grey thumbnails) of the training and validation pictures, by which
             `test` refuses to score on them.
     """
-    checkpoint = load_checkpoint(str(ckpt))
+    file = named_checkpoint(ckpt, Path("runs"))
+    checkpoint = load_checkpoint(file)
     if out.exists():
         raise InputError(f"{out}: the file exists; give a new one")
     kept: dict[str, Any] = {key: checkpoint[key] for key in _KEPT if key in checkpoint}
@@ -56,7 +58,7 @@ def export(ckpt: Path, out: Path, threshold: float = 0.5, fingerprints: bool = T
     kept["ncl_lightning_version"] = version("ncl_lightning")
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(kept, out)
-    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, from {file}")
 
 
 def _move(checkpoint: dict[str, Any], threshold: float) -> None:

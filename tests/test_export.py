@@ -5,10 +5,12 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import command, make_set, succeed
 
 from ncl_lightning.checkpoints import SHIPPED
+from ncl_lightning.errors import InputError
 from ncl_lightning.export import export
 from ncl_lightning.module import NCLModule
 
@@ -69,9 +71,25 @@ def test_predict_uses_the_shipped_model_when_none_is_named(tmp_path: Path) -> No
 
 def test_the_shipped_model_is_handed_on_by_name(tmp_path: Path) -> None:
     copy = tmp_path / "copy.ckpt"
-    export(Path("shipped"), copy)
+    export("shipped", copy)
     ours, theirs = torch.load(SHIPPED, weights_only=True), torch.load(copy, weights_only=True)
     assert all(torch.equal(weights, theirs["state_dict"][name]) for name, weights in ours["state_dict"].items())
+
+
+def test_a_run_is_handed_on_by_name(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained.parent.parent)
+    for name in ("best", "last"):
+        export(name, tmp_path / name)
+        ours, theirs = (
+            torch.load(file, weights_only=True) for file in (f"{trained}/checkpoints/{name}.ckpt", tmp_path / name)
+        )
+        assert all(torch.equal(weights, theirs["state_dict"][key]) for key, weights in ours["state_dict"].items())
+        assert "ManipulationDataModule" in theirs
+    export("best", tmp_path / "bare", fingerprints=False)
+    assert "ManipulationDataModule" not in torch.load(tmp_path / "bare", weights_only=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"no run below it has a checkpoints/best\.ckpt"):
+        export("best", tmp_path / "none.ckpt")
 
 
 def test_the_shipped_model_is_small_and_has_a_card() -> None:
