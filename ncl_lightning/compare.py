@@ -20,18 +20,27 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
 from ncl_lightning.pairing import Arm, compare, load
 
+_SHORT = 8  # characters of a name that heads a column
+
 
 def show(found: Sequence[dict[str, Any]], level: float) -> None:
     """A table for each pair of arms, and how far to trust it."""
     percent = f"{level * 100:g} %"
     for (a, b), group in itertools.groupby(sorted(found, key=_place(found)), key=lambda one: (one["a"], one["b"])):
-        table = Table(title=escape(f"{b} − {a}, over paired images"), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for i, head in enumerate(("set", "score", a, b, "change", percent, "better")):
-            words = i in (0, 6)
-            table.add_column(escape(head), justify="left" if i < 2 or words else "right", no_wrap=not words)
+        # beside longer names the set's would find no room in 80 columns
+        called = {a: a, b: b} if max(len(a), len(b)) <= _SHORT else {a: "A", b: "B"}
+        title = f"{called[b]} − {called[a]}, over paired images"
+        title += "".join(f"\n{short}: {name}" for name, short in called.items() if short != name)
+        table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
+        # it folds, so that all else is whole
+        table.add_column("set", overflow="fold")
+        table.add_column("score", no_wrap=True)
+        for head in (called[a], called[b], "change", percent):
+            table.add_column(escape(head), justify="right", no_wrap=True)
+        table.add_column("better", no_wrap=True)
         last = None
         for one in group:
-            verdict = f"[bold]{escape(one['better'])}[/bold]" if one["holds"] else "open"
+            verdict = f"[bold]{escape(called[one['better']])}[/bold]" if one["holds"] else "open"
             head = f"{escape(one['set'])} ({one['images']})"
             table.add_row(
                 head if head != last else "",
@@ -43,7 +52,7 @@ def show(found: Sequence[dict[str, Any]], level: float) -> None:
                 verdict,
             )
             last = head
-        Console().print(table)
+        Console().print(table, "")
     notes = [f"{sum(one['holds'] for one in found)} of {len(found)} differences hold"]
     notes[0] += f" (where nothing differs, at most about {(1 - level) * 100:g} % would by chance)."
     if any(len(one["runs_a"]) == len(one["runs_b"]) == 1 for one in found):

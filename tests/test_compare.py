@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import statistics
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import command, make_set, succeed
 
+from ncl_lightning.compare import show
 from ncl_lightning.errors import InputError
 from ncl_lightning.pairing import SCORES, Arm, compare, load, pair
 from ncl_lightning.per_image import Row, read_rows, write_rows
@@ -152,6 +154,35 @@ def test_the_command_compares_what_test_wrote(trained: Path, tmp_path: Path) -> 
         assert one["runs_a"] == pytest.approx([pair_of["mean_a"], pair_of["mean_b"]])
         assert one["difference"] == pytest.approx(pair_of["difference"] / 2)
     assert {one["score"] for one in grouped} == {one["score"] for one in found}
+
+
+@pytest.mark.parametrize("names", [("test-2026-05-01_10-00-00", "test-2026-05-02_10-00-00"), ("plain", "switched")])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_names_and_verdicts_are_whole_at_80_columns(
+    names: tuple[str, str],
+    runs: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    a = [result(tmp_path / f"a{i}", [0.2, 0.21], name="a_set_of_composites") for i in range(runs)]
+    b = [result(tmp_path / f"b{i}", [0.9, 0.91], 0.25, name="a_set_of_composites") for i in range(runs)]
+    show(compare([arm(names[0], *a), arm(names[1], *b)]), 0.95)
+    text = capsys.readouterr().out
+    rows = [line for line in text.splitlines() if "+0." in line]
+    assert len(rows) == 9
+    assert all(len(line) <= 80 for line in text.splitlines())
+    # no dots but those between the ends of an interval
+    assert text.count("…") == 9
+    assert all(re.search(r" \+0\.\d{3} \+0\.\d{3}…\+0\.\d{3} (\w+) *$", line) for line in rows)
+    assert all(name in text for name in (*names, *SCORES))
+    # folded, where it must be
+    width = text[: text.index("score")].rpartition("\n")[2]
+    assert "a_set_of_composites" in "".join(line[: len(width)].strip() for line in text.splitlines())
+    verdicts = [line.split()[-1] for line in rows]
+    better = [names[1] if len(names[1]) <= 8 else "B", names[0] if len(names[1]) <= 8 else "A"]
+    assert verdicts == [better[0]] * 8 + [better[1]]
 
 
 @pytest.mark.parametrize(
