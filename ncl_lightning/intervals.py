@@ -79,10 +79,11 @@ def difference_of_methods(
 
     Images are drawn anew (bootstrap). Seeds of one method differ by more than the images tell, and a few of them show
     too little of that for a bootstrap of their own: what more runs would have for a mean is drawn from Student's t
-    distribution about theirs.
+    distribution about theirs. Of two runs its tails go beyond what scores within 0–1 can differ by: the interval is cut
+    to -1 and 1.
 
     Args:
-        a: (R,N) scores of R runs on N images; NaN leaves an image out.
+        a: (R,N) scores within 0–1 of R runs on N images; NaN leaves an image out.
         b: (S,N) scores of S runs of another method, on the same images.
         draws: As in `bootstrap_interval`.
         seed: As in `bootstrap_interval`.
@@ -113,7 +114,7 @@ def difference_of_methods(
         of_a, of_b = (images @ runs[:, known].T for runs in (a, b))
         spread = _spread_of_mean([of_a - of_b] if paired else [of_a, of_b], generator)
         drawn.append(of_a.mean(1) - of_b.mean(1) + spread)
-    low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2]).clip(-1, 1)
     return float(a[:, known].mean() - b[:, known].mean()), float(low), float(high)
 
 

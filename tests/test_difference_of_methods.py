@@ -61,3 +61,13 @@ def test_runs_with_common_pictures_are_compared_run_by_run() -> None:
     assert difference_of_methods(a, b)[1] < 0 < difference_of_methods(a, b, paired=True)[1]
     with pytest.raises(ValueError, match="of one number"):
         difference_of_methods(a, b[:5], paired=True)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_no_interval_goes_beyond_what_scores_can_differ_by(paired: bool) -> None:
+    """Student's t of two runs that lie far apart."""
+    a, b = np.array([[0.1] * 9, [0.9] * 9]), np.full((2, 9), 0.4)
+    mean, low, high = difference_of_methods(a, b, paired=paired)
+    assert (low, high) == (-1, 1)
+    assert mean == pytest.approx(0.1)
+    assert difference_of_methods(b, a, paired=paired)[1:] == (-1, 1)
