@@ -12,6 +12,7 @@ from ncl_lightning import draw
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
 from ncl_lightning.images import write_image
+from ncl_lightning.per_image import write_rows
 from ncl_lightning.sources import Picture, Source, open_source
 from ncl_lightning.synthetic import SyntheticSource
 
@@ -33,14 +34,17 @@ def synthesize(
 ) -> None:
     """Write made-up manipulations as a data set, with a contact sheet.
 
+    samples.csv has for each `file` its `original`, the photograph's file name (empty where that is made up, too), and
+    its `manipulation`: splice, copy_move, remove, retouch or authentic.
+
     Args:
         source: A data source: `synthetic:N`, `synthetic:FOLDER` of photographs, or any other.
-        out: Folder to write Tp/, Gt/, Au/ and contact_sheet.png into; it must not exist, or be empty. With val or
-            test, its folders train/, val/ and test/ instead.
+        out: Folder to write Tp/, Gt/, Au/, samples.csv and contact_sheet.png into; it must not exist, or be empty.
+            With val or test, its folders train/, val/ and test/ instead.
         count: Samples to write.
         val: Samples of a validation set besides; the parts share no photograph (70, 10 and 20 % of them).
         test: Samples of a test set besides.
-        size: Side of made-up photographs, in pixels.
+        size: Side of made-up photographs, in pixels; others keep their own size.
         seed: Seed of the draws.
         hard: Share of samples as hard as reality, for `synthetic:` sources; the others' traces are plain enough to
             learn from quickly. By default 0.15 where the photographs are made up and 0.4 where they are real.
@@ -50,7 +54,8 @@ def synthesize(
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; give a new one")
     samples = open_source(source, size=size, seed=seed)
-    made: dict[str, Any] = {"source": source, "size": size, "seed": seed, "hard": hard, "web": web}
+    made_up = isinstance(samples, SyntheticSource) and not samples.photos
+    made: dict[str, Any] = {"source": source, "size": size if made_up else None, "seed": seed, "hard": hard, "web": web}
     if hard is not None or web or val or test:
         if not isinstance(samples, SyntheticSource):
             raise InputError(f"{source}: hard, web, val and test are for synthetic:N and synthetic:FOLDER")
@@ -82,19 +87,30 @@ def _part(
 def _write(samples: Source, out: Path, count: int, made: dict[str, Any]) -> None:
     """Write `count` samples, their contact sheet and what they were made of."""
     sheet: list[draw.Image] = []
+    rows: list[dict[str, str]] = []
     for number in track(range(count), description=f"synthesizing {out.name}"):
         # after the last picture of a source the next epoch begins: other draws over the same photographs
         epoch, index = divmod(number, len(samples))
         picture = samples.read(index, epoch)
-        folder = "Au" if picture.authentic else "Tp"
-        write_image(out / folder / f"{number:06d}.png", picture.image)
+        file = f"{'Au' if picture.authentic else 'Tp'}/{number:06d}.png"
+        write_image(out / file, picture.image)
+        rows.append({"file": file, **_origin(samples, index, epoch, picture)})
         if not picture.authentic:
             write_image(out / "Gt" / f"{number:06d}.png", picture.mask.astype(np.uint8) * 255)
         if len(sheet) < _SHEET:
             sheet.append(_cell(picture))
     write_image(out / "contact_sheet.png", draw.grid(sheet, columns=4))
+    write_rows(out / "samples.csv", rows)
     write_json(out / "synthesis.json", {**made, "count": count})
     print(f"{count} pictures in {out}; look at {out / 'contact_sheet.png'}")
+
+
+def _origin(samples: Source, index: int, epoch: int, picture: Picture) -> dict[str, str]:
+    """What a sample was made of and how; of tampered pictures that were not made here, how is not known."""
+    if isinstance(samples, SyntheticSource):
+        photo = samples.original(index, epoch)
+        return {"original": photo.name if photo else "", "manipulation": samples.recipe(index, epoch)}
+    return {"original": Path(picture.name).name, "manipulation": "authentic" if picture.authentic else ""}
 
 
 def _cell(picture: Picture) -> draw.Image:

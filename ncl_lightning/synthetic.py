@@ -102,6 +102,15 @@ class SyntheticSource:
         """Which samples (N,) of an epoch stay authentic."""
         return np.array([self.recipe(index, epoch) == "authentic" for index in range(self.count)], bool)
 
+    def original(self, index: int, epoch: int = 0) -> Path | None:
+        """The photograph that sample `index` is made of; None where it is made up."""
+        return self.photos[self._begun(index, epoch)[0]] if self.photos else None
+
+    def _begun(self, index: int, epoch: int) -> tuple[int, Generator]:
+        """The number of a sample's photograph, and what all else about it is drawn by."""
+        rng = np.random.default_rng([self.seed, epoch, index, 1])
+        return int(rng.integers(len(self.photos))) if self.photos else index, rng
+
     def read(self, index: int, epoch: int = 0) -> Picture:
         """Sample `index` of an epoch: the picture (H, W, 3) and its mask (H, W), empty for authentic ones.
 
@@ -109,8 +118,7 @@ class SyntheticSource:
             InputError: Where a photograph can't be read or is too small.
         """
         recipe = self.recipe(index, epoch)
-        rng = np.random.default_rng([self.seed, epoch, index, 1])
-        number = int(rng.integers(len(self.photos))) if self.photos else index
+        number, rng = self._begun(index, epoch)
         clear = bool(rng.random() >= self.hard)
         camera = Camera.draw(rng, clear)
         base, (height, width) = self._taken(number, camera, rng, final=True)
