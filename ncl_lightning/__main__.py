@@ -9,9 +9,10 @@ import argparse
 import difflib
 import importlib
 import os
+import signal
 import sys
 
-from ncl_lightning.errors import InputError
+from ncl_lightning.errors import InputError, Stopped
 
 # name: (what it does, the module whose main() does it)
 COMMANDS = {
@@ -58,7 +59,11 @@ def _stop(message: str, code: int) -> int:
 
 
 def main() -> int:
-    """Run a command. Exit code 0: done; 1: bad input (one line says which); 2: mistyped command line."""
+    """Run a command.
+
+    Exit code 0: done; 1: bad input (one line says which); 2: mistyped command line; 130 and 143: stopped by Ctrl-C and
+    by SIGTERM.
+    """
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in ("-h", "--help"):
         print(usage())
@@ -75,6 +80,11 @@ def main() -> int:
         return _stop(error.line, 1)
     except argparse.ArgumentError as error:
         return _stop(str(error), 2)
+    except KeyboardInterrupt:
+        stop = Stopped(signal.SIGINT, "give the command again")
+        return _stop(str(stop), stop.code)
+    except Stopped as stop:
+        return _stop(str(stop), stop.code)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import logging
 import re
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -14,11 +15,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
 from ncl_lightning.contrast import ContrastStatistics
 from ncl_lightning.data import ManipulationDataModule
-from ncl_lightning.errors import InputError
+from ncl_lightning.errors import InputError, Stopped
 from ncl_lightning.module import NCLModule
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
@@ -158,7 +160,10 @@ class NCLCLI(LightningCLI):
         self.datamodule.setup(subcommand)
         try:
             super()._run_subcommand(subcommand)
-        except RuntimeError as error:
+        except (SystemExit, RuntimeError) as error:
+            signum = _stopped_by(error, self.trainer)
+            if signum:
+                raise Stopped(signum, self._how_to_go_on()) from error
             if "loading state_dict" not in str(error):
                 raise
             path = self.config[subcommand].ckpt_path
@@ -166,6 +171,16 @@ class NCLCLI(LightningCLI):
                 f"{path}: its weights don't fit the network that the options describe; "
                 "leave the model's options out (they travel in the checkpoint)"
             ) from error
+
+    def _how_to_go_on(self) -> str:
+        """What to type after a stop."""
+        if self.subcommand != "fit":
+            return "give the command again"
+        checkpoints = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        saved = [checkpoint.best_model_path for checkpoint in checkpoints if checkpoint.filename == "last"]
+        if not any(saved):
+            return "no epoch was over, so nothing is saved: give the command again"
+        return f"to go on after the last whole epoch, give the command again with --ckpt_path {saved[-1]}"
 
     @property
     def failed(self) -> bool:
@@ -185,6 +200,19 @@ def _stored_defaults(path: str, command: str, parser: LightningArgumentParser) -
     stored.pop("model.warm_start", None)
     known = {action.dest for action in parser._actions}
     return {key: value for key, value in stored.items() if key in known}
+
+
+def _stopped_by(error: BaseException, trainer: Trainer) -> int | None:
+    """The signal that ended a command, where it is ours to say so; Lightning exits with 0 on SIGTERM, 1 on Ctrl-C."""
+    # Lightning kills all processes where one that it started fails; the first one speaks for them
+    if not trainer.is_global_zero:
+        return None
+    # a signal to the whole group ends data-loading workers too, and then that is the error
+    if trainer.received_sigterm:
+        cluster = trainer._accelerator_connector.cluster_environment
+        requeues = isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue
+        return None if requeues else signal.SIGTERM
+    return signal.SIGINT if isinstance(error.__context__, KeyboardInterrupt) else None
 
 
 def _suggested(message: str, known: list[str]) -> str:

@@ -1,4 +1,6 @@
-"""The one exception for what a user can mend."""
+"""What ends a command with one line: bad input, which a user can mend, and a signal to stop."""
+
+import signal
 
 
 class InputError(Exception):
@@ -12,3 +14,15 @@ class InputError(Exception):
     def line(self) -> str:
         """The message on one line, without the worker's traceback around it."""
         return " ".join(str(self).rpartition("InputError: ")[2].split())
+
+
+class Stopped(BaseException):
+    """Told to stop by a signal; the message says how to go on.
+
+    The command line prints it and exits with 128 + the signal's number, as a shell counts. No Exception, as
+    KeyboardInterrupt is none: what is told to stop is not held up by code that handles errors.
+    """
+
+    def __init__(self, signum: int, advice: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}; {advice}")
+        self.code = 128 + signum

@@ -301,6 +301,46 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
+SLURM = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "fit", "SLURM_JOB_ID": "1", "SLURM_NODELIST": "localhost"}
+SLURM |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+
+
+@pytest.mark.parametrize(
+    ("signum", "epoch", "cluster", "code", "says"),
+    [
+        ("SIGTERM", 1, {}, 143, "last whole epoch, give the command again with --ckpt_path "),
+        ("SIGINT", 0, {}, 130, "nothing is saved: give the command again"),
+        # Lightning's own: its handlers requeue the job
+        ("SIGTERM", 0, SLURM, 0, ""),
+    ],
+)
+def test_a_run_that_is_told_to_stop_says_how_to_go_on(
+    tmp_path: Path, signum: str, epoch: int, cluster: dict[str, str], code: int, says: str
+) -> None:
+    data = make_set(tmp_path / "data", 4)
+    (tmp_path / "stopper.py").write_text(
+        "import os, signal\nfrom lightning.pytorch import Callback\n"
+        "class Stopper(Callback):\n"
+        "    def on_train_batch_start(self, trainer, module, batch, index):\n"
+        f"        if trainer.current_epoch == {epoch}:\n"
+        f"            os.kill(os.getpid(), signal.{signum})\n"
+    )
+    options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
+    options += ["--trainer.callbacks=[{class_path: stopper.Stopper}]", f"--trainer.default_root_dir={tmp_path}"]
+    done = command("fit", *options, PYTHONPATH=str(tmp_path), **cluster)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: ")]
+    assert len(lines) == bool(code)
+    assert not lines or (lines[0].startswith(f"ncl_lightning: stopped by {signum}; ") and says in lines[0])
+    saved = list((tmp_path / "version_0" / "checkpoints").glob("last.ckpt"))
+    assert len(saved) == epoch
+    # what it names is there, and it is what is said of it
+    for last in saved:
+        assert lines[0].endswith(f" {last}")
+        assert torch.load(last, weights_only=True)["epoch"] == epoch - 1
+
+
 def test_a_run_validated_in_steps_goes_on(tmp_path: Path) -> None:
     """Its last checkpoint counts as one within an epoch: Lightning starts no epoch then."""
     data = make_set(tmp_path / "data", 6)
