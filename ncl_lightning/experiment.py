@@ -1,21 +1,25 @@
 """`experiment FILE`: every run of a sweep file on this machine, then one table and one figure.
 
 Runs that are done are skipped and killed ones go on where they stopped, so the same command may be given again at any
-time. A run is done once its `test` has written results.json.
+time. A run is done once its `test` has written results.json. A run that fails is named with its reason, and the others
+go on; one that fails before its first training step ends it all, since they would most likely fail alike.
 """
 
 import json
-import subprocess
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from filelock import FileLock, Timeout
 from jsonargparse import auto_cli
 
 from ncl_lightning.arms import summarise
 from ncl_lightning.checkpoints import newest_checkpoint
-from ncl_lightning.errors import InputError
+from ncl_lightning.errors import InputError, Stopped
 from ncl_lightning.files import write_json
+from ncl_lightning.logged import run_logged
+from ncl_lightning.runs import has_trained
 from ncl_lightning.sweeps import Run, expand
 
 
@@ -32,6 +36,7 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
     for run in runs:
         _same_settings(run, out / run.name)
     failed = []
+    hopeless = None
     for number, run in enumerate(runs, 1):
         folder = out / run.name
         if only_table or (folder / "test" / "results.json").is_file():
@@ -42,17 +47,28 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
             with FileLock(folder / "lock", timeout=0):
                 print(f"[{number} of {len(runs)}] {run.name}", flush=True)
                 _same_settings(run, folder)
-                if not _finish(run, folder):
+                reason = _finish(run, folder)
+                if reason and not has_trained(folder):
+                    hopeless = f"{run.name} failed before its first training step: {reason} ({folder / 'log.txt'})"
+                    # it came to nothing that other settings could be mixed into: they may be mended
+                    (folder / "run.json").unlink()
+                    break
+                if reason:
                     failed.append(run.name)
-                    print(f"{run.name} failed; its output is in {folder / 'log.txt'}", file=sys.stderr, flush=True)
+                    print(f"{run.name} failed: {reason} ({folder / 'log.txt'})", file=sys.stderr, flush=True)
         except Timeout:
             print(f"[{number} of {len(runs)}] {run.name} is being run by another process: left to it", flush=True)
     done = [run for run in runs if (out / run.name / "test" / "results.json").is_file()]
     if done:
         print(summarise(out, done))
     print(f"{len(done)} of {len(runs)} runs are done in {out}")
+    if hopeless:
+        raise InputError(f"{hopeless}; no further run was started: mend that and give the command again")
     if failed:
-        raise InputError(f"{len(failed)} of {len(runs)} runs failed ({', '.join(failed)}); give the command again")
+        raise InputError(
+            f"{len(failed)} of {len(runs)} runs failed ({', '.join(failed)}), for the reasons above; "
+            "once they are mended, the same command goes on with these"
+        )
 
 
 def _same_settings(run: Run, folder: Path) -> None:
@@ -70,27 +86,32 @@ def _same_settings(run: Run, folder: Path) -> None:
         write_json(note, asked)
 
 
-def _finish(run: Run, folder: Path) -> bool:
-    """Train, or go on training, and test the best checkpoint. Whether both succeeded."""
+def _finish(run: Run, folder: Path) -> str | None:
+    """Train, or go on training, and test the best checkpoint. None where both succeeded, else why not."""
+    log = folder / "log.txt"
     fit = [*run.fit, f"--trainer.default_root_dir={folder}"]
     last = newest_checkpoint("last", folder)
     if last:
         fit.append(f"--ckpt_path={last}")
-    if not _logged(fit, folder):
-        return False
+    reason = run_logged(fit, log)
+    if reason:
+        return reason
     best = newest_checkpoint("best", folder)
-    return best is not None and _logged([*run.test(best), f"--trainer.default_root_dir={folder / 'test'}"], folder)
+    if best is None:
+        return "its training left no best.ckpt"
+    return run_logged([*run.test(best), f"--trainer.default_root_dir={folder / 'test'}"], log)
 
 
-def _logged(command: list[str], folder: Path) -> bool:
-    """Run a command, its output into log.txt."""
-    with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        log.write(f"$ {' '.join(command)}\n")
-        log.flush()
-        return subprocess.run(command, stdout=log, stderr=log).returncode == 0
+def _stop(signum: int, _: FrameType | None) -> None:
+    raise Stopped(signum, "the same command goes on with what is left")
 
 
 def main() -> int:
     """Run the command line."""
-    auto_cli(experiment, args=sys.argv[2:], exit_on_error=False, as_positional=True)
+    # else it would end at once and leave a training behind
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        auto_cli(experiment, args=sys.argv[2:], exit_on_error=False, as_positional=True)
+    except KeyboardInterrupt:
+        _stop(signal.SIGINT, None)
     return 0

@@ -97,3 +97,16 @@ class SaveRunConfig(SaveConfigCallback):
         if stage == "fit" and folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Make the folder of the checkpoints: it is there from the first training step on."""
+        folder = run_folder(trainer)
+        if batch_idx == 0 and trainer.is_global_zero and folder is not None:
+            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+
+
+def has_trained(root: Path) -> bool:
+    """Whether a run below a folder has come as far as its first training step."""
+    return any(root.glob("**/checkpoints"))

@@ -1,5 +1,6 @@
-"""A sweep file run on this machine: real runs, killed and given again, and the table against the files."""
+"""A sweep file run on this machine: real runs, stopped and given again, and the table against the files."""
 
+import contextlib
 import csv
 import json
 import os
@@ -17,6 +18,7 @@ from filelock import FileLock
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.intervals import difference_of_methods, paired_difference
+from ncl_lightning.logged import telling_line
 from ncl_lightning.sweeps import expand
 
 ARGS = [option for option in TINY if "max_epochs" not in option]
@@ -51,20 +53,39 @@ def images(folder: Path, score: str) -> np.ndarray:
         return np.array([float(row[score]) for row in csv.DictReader(stream) if row["tampered"] == "1"])
 
 
-def test_an_experiment_is_killed_and_given_again(tmp_path: Path, sweep: Path) -> None:
-    out = tmp_path / "out"
-    # killed as soon as the first run has a checkpoint to go on from
+def stopped(sweep: Path, out: Path, signum: int, sign: str) -> subprocess.CompletedProcess[str]:
+    """An experiment that gets a signal, it alone, once a file is there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ncl_lightning", "experiment", str(sweep), "--out", str(out)],
         cwd=ROOT,
         start_new_session=True,
+        # a shell's background jobs, and so what they start, ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    until = time.monotonic() + 200
-    while not list(out.glob("plain-seed0/version_*/checkpoints/last.ckpt")) and time.monotonic() < until:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        until = time.monotonic() + 200
+        while not list(out.glob(sign)) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signum)
+        _, err = process.communicate(timeout=60)
+        # nothing that it started is left
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(process.args, process.returncode, "", err)
+
+
+def test_an_experiment_is_stopped_and_given_again(tmp_path: Path, sweep: Path) -> None:
+    out = tmp_path / "out"
+    # as soon as the first run has a checkpoint to go on from
+    told = stopped(sweep, out, signal.SIGTERM, "plain-seed0/version_*/checkpoints/last.ckpt")
+    assert told.returncode == 143
+    assert told.stderr.strip() == "ncl_lightning: stopped by SIGTERM; the same command goes on with what is left"
     assert not (out / "plain-seed0" / "test" / "results.json").exists()
 
     done = succeed("experiment", sweep, "--out", out)
@@ -105,19 +126,61 @@ def test_an_experiment_is_killed_and_given_again(tmp_path: Path, sweep: Path) ->
     assert len(before) == 4
 
 
-def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, sweep: Path) -> None:
+def test_ctrl_c_stops_what_the_experiment_started(tmp_path: Path, sweep: Path) -> None:
+    settings = yaml.safe_load(sweep.read_text())
+    code = "import sys, time; open(sys.argv[-1].partition('=')[2] + '/started', 'w'); time.sleep(200)"
+    settings["command"] = ["${interpreter}", "-c", code, "fit", "${args}"]
+    sweep.write_text(yaml.safe_dump(settings))
+    told = stopped(sweep, tmp_path / "out", signal.SIGINT, "plain-seed0/started")
+    assert told.returncode == 130
+    assert told.stderr.strip() == "ncl_lightning: stopped by SIGINT; the same command goes on with what is left"
+
+
+def test_a_run_that_fails_at_once_ends_it_and_a_later_failure_does_not(tmp_path: Path, sweep: Path) -> None:
     settings = yaml.safe_load(sweep.read_text())
     settings["parameters"]["seed_everything"] = {"values": [0]}
-    (tmp_path / "plain.yaml").write_text("model: {encoder: nonsense}\n")
     sweep.write_text(yaml.safe_dump(settings))
-    out = tmp_path / "out"
+    out, arm = tmp_path / "out", tmp_path / "plain.yaml"
+    arm.write_text("model: {encoder: nonsense}\n")
     done = command("experiment", sweep, "--out", out)
     assert done.returncode == 1
-    assert "plain-seed0" in done.stderr
-    assert "log.txt" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "nonsense" in (out / "plain-seed0" / "log.txt").read_text()
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ncl_lightning: plain-seed0 failed before its first training step: ")
+    assert "nonsense" in line
+    assert str(out / "plain-seed0" / "log.txt") in line
+    assert not (out / "switch-seed0").exists()
+
+    # once mended the same command does what is left; this arm now fails in its second step
+    arm.write_text("trainer: {callbacks: [{class_path: breaker.Breaker}]}\n")
+    (tmp_path / "breaker.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class Breaker(Callback):\n"
+        "    def on_train_batch_start(self, trainer, module, batch, index):\n"
+        "        if index == 1:\n"
+        "            raise ValueError('it broke')\n"
+    )
+    done = command("experiment", sweep, "--out", out, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    first, last = done.stderr.splitlines()
+    assert first == f"plain-seed0 failed: ValueError: it broke ({out / 'plain-seed0' / 'log.txt'})"
+    assert "1 of 2 runs failed (plain-seed0)" in last
     assert (out / "switch-seed0" / "test" / "results.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("step 1\nncl_lightning: a.png: no such file\n\nwandb: synced\n", "a.png: no such file"),
+        (
+            "Traceback (most …):\n  File x\ntorch.OutOfMemoryError: 8 GiB\nwandb: synced",
+            "torch.OutOfMemoryError: 8 GiB",
+        ),
+        ("one\nSegmentation fault\n", "Segmentation fault"),
+        ("", ""),
+    ],
+)
+def test_the_line_that_tells_why(output: str, line: str) -> None:
+    assert telling_line(output) == line
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Run a command with its output in a file: its end is ours, and a failure is told in one line."""
+
+import re
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def run_logged(command: Sequence[str], file: Path) -> str | None:
+    """Run a command, its output appended to a file. None where it succeeded, else why not, in one line."""
+    with file.open("a", encoding="utf-8") as log:
+        log.write(f"$ {' '.join(command)}\n")
+        log.flush()
+        begin = log.tell()
+        code = _run_to_its_end(command, log.fileno())
+    if code == 0:
+        return None
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    with file.open(encoding="utf-8", errors="replace") as log:
+        log.seek(begin)
+        return telling_line(log.read()) or f"exit code {code}"
+
+
+def _run_to_its_end(command: Sequence[str], output: int) -> int:
+    with subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            # we are told to stop: so is it, and what it does then (a GPU, a folder) is over before we are
+            process.terminate()
+            try:
+                process.wait()
+            finally:
+                # told twice: no more waiting (nothing is sent to what has ended)
+                process.kill()
+            raise
+
+
+def telling_line(output: str) -> str:
+    """The line of a failed command's output that says why: ours, else the last error's, else the last one."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for pattern in (r"ncl_lightning: (.+)", r"((?:\w+\.)*\w*(?:Error|Exception)\b.*)", r"(.*)"):
+        found = [match[1] for line in lines if (match := re.fullmatch(pattern, line))]
+        if found:
+            return found[-1]
+    return ""
