@@ -171,6 +171,11 @@ class NCLCLI(LightningCLI):
                 f"{path}: its weights don't fit the network that the options describe; "
                 "leave the model's options out (they travel in the checkpoint)"
             ) from error
+        except Exception as error:
+            # no account, no key, no network
+            if type(error).__module__.partition(".")[0] != "wandb":
+                raise
+            raise InputError(f"wandb: {error}; log in with `wandb login`, or set WANDB_MODE=offline") from error
 
     def _how_to_go_on(self) -> str:
         """What to type after a stop."""
