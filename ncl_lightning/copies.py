@@ -39,6 +39,9 @@ SUSPECT = 2.0  # in mean logit
 RESAMPLED = 0.01  # in how well it can be made from the other: a correlation
 SUSPECT_ELSE = 1.0  # in mean logit, where resampling does not tell
 
+SURE = 0.95  # probability from which a map counts beside a copy
+COVERED = 0.1  # share of a place that is called a copy, from which both are one manipulation
+
 
 class Copy(NamedTuple):
     """Two places of a picture that agree.
@@ -94,19 +97,31 @@ def with_copies(probability: Tensor, copies: Sequence[Sequence[Copy]]) -> Tensor
     Where a picture holds something twice, the copy is called tampered (above 0.8): the place that stands worse on the
     picture's grid; else the one that the map suspects much more; else the one that can better be made from the
     other; else the one that the map suspects more; both where nothing tells. All else is halved: one manipulation
-    that is certain explains the picture better than two. Other pictures' maps stay.
+    that is certain explains the picture better than two. What the map is sure of stays where the copy is a part of it.
+    Other pictures' maps stay.
     """
-    logits = probability.detach().float().logit(1e-6)[:, 0].cpu().numpy()
-    certain = np.zeros_like(logits)
-    for found, logit, sure in zip(copies, logits, certain, strict=True):
+    maps = probability.detach().float()[:, 0].cpu()
+    certain, halved = np.zeros_like(maps.numpy()), np.zeros(maps.shape, bool)
+    for found, logit, sure, rest, own in zip(
+        copies, maps.logit(1e-6).numpy(), certain, halved, maps.numpy(), strict=True
+    ):
         for copy in found:
             rows, columns = copy.one.shape
             places = _suspect(copy, logit[:rows, :columns])
             inside = sure[:rows, :columns]
             inside[places] = np.maximum(inside[places], 0.5 + copy.agreement / 2)
+        if sure.any():
+            rest[:] = ~_joined(own > SURE, sure > 0)
     called = torch.from_numpy(certain).to(probability)[:, None]
-    other = torch.where(called.flatten(1).any(1)[:, None, None, None], probability / 2, probability)
+    other = torch.where(torch.from_numpy(halved).to(probability.device)[:, None], probability / 2, probability)
     return torch.where(called > 0, called, other)
+
+
+def _joined(places: Array, called: Array) -> Array:
+    """Those connected parts of `places` (H,W) of which at least COVERED is called a copy (H,W), too."""
+    _, parts = cv2.connectedComponents(places.astype(np.uint8))
+    covered = np.bincount(parts.ravel(), called.ravel()) >= COVERED * np.bincount(parts.ravel())
+    return places & covered[parts]
 
 
 def _suspect(copy: Copy, logits: Array) -> Array:

@@ -145,13 +145,27 @@ def test_maps_of_any_float_and_with_gradients(kind: torch.dtype) -> None:
 def test_maps_of_other_pictures_stay_and_what_a_copy_explains_is_halved() -> None:
     image = forged(0, "moved")[0]
     pictures = torch.from_numpy(np.stack([image, photograph(1)])).permute(0, 3, 1, 2)
-    before = torch.rand(2, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+    before = 0.9 * torch.rand(2, 1, 256, 256, generator=torch.Generator().manual_seed(0))
     after = with_copies(before, copies_of(pictures))
     assert torch.equal(after, with_copies(before, copies_of(pictures.float() / 255)))
     assert torch.equal(after[1], before[1])
     found = torch.from_numpy(copied(image))
     assert (after[0, 0][found] > 0.8).all()
     assert torch.equal(after[0, 0][~found], before[0, 0][~found] / 2)
+
+
+def test_what_the_map_is_sure_of_stays_where_the_copy_is_a_part_of_it() -> None:
+    """Of a large thing that was copied, only a part may be found; what is elsewhere is explained by the copy."""
+    image, _, copy = forged(0, "moved")
+    whole = cv2.dilate(copy.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0
+    elsewhere = np.zeros_like(copy)
+    elsewhere[200:240, 10:50] = True
+    before = torch.from_numpy(np.where(whole | elsewhere, np.float32(0.97), np.float32(0.1)))[None, None]
+    after = with_copies(before, [find_copies(image)])[0, 0].numpy()
+    assert (after[whole] > 0.8).all()
+    assert (after[elsewhere] < 0.5).all()
+    unsure = with_copies(before.clamp(max=0.9), [find_copies(image)])[0, 0].numpy()
+    assert (unsure[whole & ~copied(image)] < 0.5).all()
 
 
 @pytest.mark.parametrize("move", MOVES)
