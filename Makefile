@@ -17,7 +17,7 @@ quickstart: $(VENV)/installed
 	$(PY) -m ncl_lightning quickstart
 
 test: lint types
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .

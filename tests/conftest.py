@@ -13,6 +13,8 @@ import pytest
 # one thread a test process: several would fight for the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parent.parent
+# files with tests of minutes
+LONG = ("test_quickstart", "test_readme", "test_experiment", "test_ddp")
 TINY = [
     "--model.encoder=resnet18",
     "--model.decoder=Unet",
@@ -26,6 +28,11 @@ TINY = [
     "--trainer.accelerator=cpu",
     "--trainer.max_epochs=1",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: at the end, one process would work on them alone."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 def make_set(folder: Path, tampered: int, authentic: int = 0, size: tuple[int, int] = (72, 80), seed: int = 0) -> Path:

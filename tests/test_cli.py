@@ -320,6 +320,8 @@ def test_a_run_that_is_told_to_stop_says_how_to_go_on(
     data = make_set(tmp_path / "data", 4)
     (tmp_path / "stopper.py").write_text(
         "import os, signal\nfrom lightning.pytorch import Callback\n"
+        # what a shell starts in the background ignores it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Stopper(Callback):\n"
         "    def on_train_batch_start(self, trainer, module, batch, index):\n"
         f"        if trainer.current_epoch == {epoch}:\n"
