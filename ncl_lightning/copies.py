@@ -114,7 +114,8 @@ def with_copies(probability: Tensor, copies: Sequence[Sequence[Copy]]) -> Tensor
             rest[:] = ~_joined(own > SURE, sure > 0)
     called = torch.from_numpy(certain).to(probability)[:, None]
     other = torch.where(torch.from_numpy(halved).to(probability.device)[:, None], probability / 2, probability)
-    return torch.where(called > 0, called, other)
+    # where the map is surer than the copies agree, it stays
+    return torch.where(called > 0, torch.maximum(called, probability), other)
 
 
 def _joined(places: Array, called: Array) -> Array:
