@@ -16,6 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# as the command line does, before torch is loaded: threads that wait would spin, and keep ours from their cores
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 import yaml
 from torch import Tensor
