@@ -3,10 +3,10 @@
 Not the paper's: its network compares a place with the whole picture by traces, not with each other place by content.
 Keypoints (SIFT) are matched within the picture, as Amerini et al. 2011, *A SIFT-based forensic method for copy-move
 attack detection*; each affine map that many pairs agree on is followed by correlation of the pixels, as Christlein et
-al. 2012, *An evaluation of popular copy-move forgery detection approaches*. Which of the two places is the copy, the
-network's map says; where it can't, the copy is the place that can be made from the other. What was turned or scaled was
-interpolated, so that the original can't be made from it as well. Before either, the copy is the place that does not
-stand on the picture's grid: that of the blocks of a JPEG that it was, or of the mosaic of its camera's colours.
+al. 2012, *An evaluation of popular copy-move forgery detection approaches*. Which of the two places is the copy, three
+signs say. It does not stand on the picture's grid: that of the blocks of a JPEG that it was, or of the mosaic of its
+camera's colours. The network's map suspects it more. And it can be made from the other place: what was turned or scaled
+was interpolated, so that the original can't be made from it as well.
 """
 
 from collections.abc import Iterator, Sequence

@@ -70,7 +70,7 @@ def pair_up(
         more, left = _joined(_by_number(left), folders)
         pairs += more
     known = [image for image in left[0] if stem(image) in lacking]
-    report(known, "published without a mask")
+    _report(known, "published without a mask")
     _refuse([image for image in left[0] if image not in known], "picture", "mask", folders[1])
     _refuse(left[1], "mask", "picture", folders[0])
     return sorted(pairs, key=lambda pair: pair.image)
@@ -128,7 +128,7 @@ def _refuse(files: list[Path], what: str, other: str, folder: Path) -> None:
         )
 
 
-def report(files: list[Path], why: str) -> None:
+def _report(files: list[Path], why: str) -> None:
     """Say which files are left out, and why."""
     if files:
         logger.warning("%s: %d left out (%s): %s", files[0].parent, len(files), why, _some(files))
@@ -141,5 +141,5 @@ def without_misfits(pairs: list[Pair], suspects: Collection[str]) -> list[Pair]:
         for pair in pairs
         if pair.mask and stem(pair.image) in suspects and image_size(pair.image) != image_size(pair.mask)
     ]
-    report([pair.image for pair in misfits], "published with a mask of another size")
+    _report([pair.image for pair in misfits], "published with a mask of another size")
     return [pair for pair in pairs if pair not in misfits]
