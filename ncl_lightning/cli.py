@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_warn
 
 from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
 from ncl_lightning.contrast import ContrastStatistics
@@ -137,6 +139,7 @@ class NCLCLI(LightningCLI):
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
         # after `best`, or it would hold best's score of one epoch before, and a run that resumes would save a worse one
         trainer.callbacks.sort(key=lambda callback: getattr(callback, "filename", None) == "last")  # type: ignore[attr-defined]
+        _warn_of_slow_halves(trainer)
         return trainer
 
     def _loggers(self, root: str | None, checkpoint: str | None) -> list[Logger] | bool:
@@ -192,6 +195,13 @@ class NCLCLI(LightningCLI):
         """True where files were skipped."""
         writers = [c for c in self.trainer.callbacks if isinstance(c, PredictionWriter)]  # type: ignore[attr-defined]
         return any(writer.failed for writer in writers)
+
+
+def _warn_of_slow_halves(trainer: Trainer) -> None:
+    """Say so where bfloat16, meant to be fast, is slow: a CPU without AVX-512 takes four times as long."""
+    on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
+    if on_cpu and str(trainer.precision).startswith("bf16") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        rank_zero_warn(f"this CPU is slow at precision {trainer.precision}: --trainer.precision 32-true is faster here")
 
 
 def _stored_defaults(path: str, command: str, parser: LightningArgumentParser) -> dict[str, Any]:

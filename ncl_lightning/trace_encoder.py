@@ -24,8 +24,8 @@ class TraceEncoder(nn.Module):
         width: Channels at full resolution; deeper layers have 2 and 4 times as many.
         depth: Residual blocks on top, that look ever farther: the k-th adds 2^k + 1 cells of 8 pixels all around. They
             begin as identities, so that a trained network without them can be gone on from (`warm_start`).
-        blocks: Look at what JPEG left in each block of 8×8 pixels, too (see `ncl_lightning.blocks`). Pictures are to
-            begin where a block begins, as files do. Begins as an identity, too.
+        blocks: Look at what JPEG left in each block of 8×8 pixels, too (see `ncl_lightning.blocks`), wherever these
+            begin; training goes best where the frame begins with one, as files do. Begins as an identity, too.
     """
 
     output_stride = 8
@@ -90,7 +90,7 @@ class _Residual(nn.Module):
 
 
 def _block_layers(channels: int) -> nn.Sequential:
-    """Layers that see 5×5 blocks: (B,384,h,w) -> (B,C,h,w), zeros until trained."""
+    """Layers that see 5×5 blocks: (B,512,h,w) -> (B,C,h,w), zeros until trained."""
     layers = nn.Sequential(
         nn.Conv2d(CHANNELS, channels, 1, bias=False),
         nn.BatchNorm2d(channels),

@@ -15,7 +15,9 @@ import pytest
 import torch
 import yaml
 from conftest import TINY, command, make_set, succeed
+from lightning.pytorch import Trainer
 
+from ncl_lightning import cli
 from ncl_lightning.predict import output_stems
 
 
@@ -26,6 +28,18 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 def logged(run: Path, name: str) -> list[float]:
     return [float(row[name]) for row in rows(run) if row.get(name)]
+
+
+@pytest.mark.parametrize(
+    ("fast", "precision", "warns"),
+    [(False, "bf16-mixed", True), (False, "bf16-true", True), (False, "32-true", False), (True, "bf16-mixed", False)],
+)
+def test_a_cpu_that_is_slow_at_halves_says_so(
+    fast: bool, precision: str, warns: bool, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: fast, raising=False)
+    cli._warn_of_slow_halves(Trainer(accelerator="cpu", precision=precision, logger=False))
+    assert any("--trainer.precision 32-true" in str(one.message) for one in recwarn) == warns
 
 
 def test_help_lists_every_command() -> None:
