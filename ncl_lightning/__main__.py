@@ -21,7 +21,10 @@ COMMANDS = {
     "test": ("score a checkpoint on named test sets: tables and a report", "ncl_lightning.cli"),
     "predict": ("heat maps, masks and overlays of pictures", "ncl_lightning.cli"),
     "compare": ("say which differences between results of test hold", "ncl_lightning.compare"),
-    "robustness": ("score a checkpoint under blur, noise, JPEG, resizing and gamma", "ncl_lightning.robustness"),
+    "robustness": (
+        "score a checkpoint under blur, noise, JPEG, resizing, gamma, cropping",
+        "ncl_lightning.robustness",
+    ),
     "audit": ("find what is wrong with data: files, masks, copies, leaks, shortcuts", "ncl_lightning.audit"),
     "synthesize": (
         "write made-up manipulations as a data set, with a contact sheet",

@@ -11,7 +11,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.sources import Picture, Source
 
 Image = NDArray[np.uint8]
-Kind = Literal["blur", "noise", "jpeg", "resize", "gamma"]
+Kind = Literal["blur", "noise", "jpeg", "resize", "gamma", "crop"]
 Levels = Mapping[str, list[float]]
 
 PRESETS: dict[str, dict[str, list[float]]] = {
@@ -21,6 +21,7 @@ PRESETS: dict[str, dict[str, list[float]]] = {
         "jpeg": [90, 70, 50],
         "resize": [0.75, 0.5, 0.25],
         "gamma": [0.5, 0.7, 1.5, 2],
+        "crop": [1, 3],
     },
     # IMDL-BenCo's; its kernel 0 is the clean baseline, its JPEG draws from {q-1, q}: here it is q
     "benco": {
@@ -66,21 +67,39 @@ def gamma(image: Image, exponent: float, rng: np.random.Generator) -> Image:
     return cv2.LUT(image, table).astype(np.uint8)
 
 
+def crop(image: Image, pixels: float, rng: np.random.Generator) -> Image:
+    """So many rows and columns cut off at the top and the left (one of each is left), as in a crop or a screenshot.
+
+    Next to nothing is lost, but the blocks of a JPEG begin elsewhere.
+    """
+    top, left = (min(int(pixels), side - 1) for side in image.shape[:2])
+    return image[top:, left:].copy()
+
+
 _APPLY: dict[str, Callable[[Image, float, np.random.Generator], Image]] = {
     "blur": blur,
     "noise": noise,
     "jpeg": jpeg,
     "resize": resize,
     "gamma": gamma,
+    "crop": crop,
 }
 # the level that leaves a picture as it is
-_NEUTRAL: dict[str, tuple[float, ...]] = {"blur": (0, 1), "noise": (0,), "jpeg": (), "resize": (1,), "gamma": (1,)}
+_NEUTRAL: dict[str, tuple[float, ...]] = {
+    "blur": (0, 1),
+    "noise": (0,),
+    "jpeg": (),
+    "resize": (1,),
+    "gamma": (1,),
+    "crop": (0,),
+}
 _ALLOWED: dict[str, tuple[str, Callable[[float], bool]]] = {
     "blur": ("odd kernel sizes in pixels", lambda v: v >= 1 and v % 2 == 1),
     "noise": ("variances above 0", lambda v: 0 < v < np.inf),
     "jpeg": ("whole qualities of 1 to 100", lambda v: 1 <= v <= 100 and v == int(v)),
     "resize": ("factors above 0, up to 8", lambda v: 0 < v <= 8),
     "gamma": ("exponents above 0", lambda v: 0 < v < np.inf),
+    "crop": ("whole numbers of pixels", lambda v: v >= 1 and v == int(v)),
 }
 CLEAN = "clean"
 
@@ -144,7 +163,9 @@ class DistortedSource:
         return len(self.source)
 
     def read(self, index: int, epoch: int = 0) -> Picture:
-        """Picture `index`, distorted; its mask stays as it is."""
+        """Picture `index`, distorted; its mask stays as it is, but for what a crop cuts off."""
         picture = self.source.read(index, epoch)
         image = distort(picture.image, self.kind, self.level, self.start + index)
-        return Picture(image, picture.mask, picture.authentic, picture.name)
+        # cut off at the top and the left
+        mask = picture.mask[-image.shape[0] :, -image.shape[1] :]
+        return Picture(image, mask, picture.authentic, picture.name)

@@ -37,6 +37,7 @@ _TITLES = {
     "jpeg": "JPEG (quality)",
     "resize": "resize (factor)",
     "gamma": "gamma (exponent)",
+    "crop": "crop (pixels)",
 }
 Curve = Mapping[str, Sequence[float]]
 

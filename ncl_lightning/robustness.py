@@ -42,7 +42,7 @@ class RobustnessTrainer(Trainer):
         preset: Literal["usual", "benco"] = "usual",
         levels: dict[str, list[float]] | None = None,
     ) -> None:
-        """Score a checkpoint under blur, noise, JPEG, resizing and gamma.
+        """Score a checkpoint under blur, noise, JPEG, resizing, gamma and cropping.
 
         Args:
             model: The network.
@@ -50,7 +50,8 @@ class RobustnessTrainer(Trainer):
             ckpt_path: Checkpoint to score.
             preset: Levels by name: `usual`, or `benco`, those of IMDL-BenCo (blur, noise and JPEG).
             levels: Levels of each distortion instead: blur by odd kernel size, noise by variance (of grey levels
-                0..255), jpeg by quality, resize by factor (and back), gamma by exponent.
+                0..255), jpeg by quality, resize by factor (and back), gamma by exponent, crop by the rows and columns
+                cut off at the top and the left.
         """
         plan = ladders(preset, levels)
         ledger = self.ledger

@@ -6,14 +6,21 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from conftest import ROOT, TINY, make_set, succeed
 from test_protocols import data_of, plant, sources_of
 
+from ncl_lightning.images import write_image
+from ncl_lightning.synthetic import SyntheticSource
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.S)
 LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
 COMMANDS = [line for line in LINES if line.startswith("python -m ncl_lightning ")]
 
 
@@ -25,7 +32,7 @@ def test_readme_commands(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     for needed in sources_of(data_of(ROOT / "configs" / "protocols" / "mvss.yaml")):
         plant(tmp_path / "DATASETS", needed)
-    (source,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (source,) = [block for block in PYTHON if block.startswith("# mine.py")]
     (tmp_path / "mine.py").write_text(source)
     assert len(COMMANDS) >= 9
     # this checkout, wherever the installed one lies
@@ -43,6 +50,19 @@ def test_readme_commands(tmp_path: Path) -> None:
         succeed(*words, *small, cwd=tmp_path, PYTHONPATH=path)
     assert list((tmp_path / "OUT").glob("*_heat.png"))
     assert (tmp_path / "MADE" / "contact_sheet.png").is_file()
+
+
+def test_readme_python_gives_what_predict_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = SyntheticSource(1, size=120, seed=3).read(0).image
+    write_image(tmp_path / "picture.jpg", picture)
+    (block,) = [block for block in PYTHON if not block.startswith("#")]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["probability"].shape == picture.shape[:2]
+    succeed("predict", "--data.predict=picture.jpg", "--trainer.default_root_dir=OUT", cwd=tmp_path)
+    heat = cv2.imread(str(tmp_path / "OUT" / "picture_heat.png"), cv2.IMREAD_GRAYSCALE)
+    assert np.abs(heat / 255 - names["probability"].numpy()).max() < 0.01
 
 
 def test_every_other_command_is_a_make_target() -> None:

@@ -67,7 +67,17 @@ def test_gamma_is_a_power_of_every_value() -> None:
         assert distort(ramp, "gamma", str(exponent), 0)[0, :, 1].tolist() == expected
 
 
-@pytest.mark.parametrize("kind", PRESETS["usual"])
+def test_a_crop_cuts_picture_and_mask_alike(small_set: Path) -> None:
+    source = open_source(str(small_set))
+    cropped = DistortedSource(source, "crop", "3")
+    for index in range(len(source)):
+        before, after = source.read(index), cropped.read(index)
+        assert np.array_equal(before.image[3:, 3:], after.image)
+        assert np.array_equal(before.mask[3:, 3:], after.mask)
+    assert distort(IMAGE[:2, :9], "crop", "4", 0).shape == (1, 5, 3)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PRESETS["usual"] if kind != "crop"])
 def test_a_distortion_grows_with_its_level_and_repeats(kind: str) -> None:
     levels = [level for level in ladders("usual", None)[kind] if level != "clean"]
     before = IMAGE.copy()
@@ -105,7 +115,15 @@ def test_ladders_hold_the_clean_picture() -> None:
         "blur": ["clean", "3"],
         "gamma": ["0.5", "clean", "2"],
     }
-    for wrong in ({"rain": [1]}, {"blur": [4]}, {"noise": [-1]}, {"jpeg": [0]}, {"jpeg": [50.5]}, {"resize": [0]}):
+    for wrong in (
+        {"rain": [1]},
+        {"blur": [4]},
+        {"noise": [-1]},
+        {"jpeg": [0]},
+        {"jpeg": [50.5]},
+        {"resize": [0]},
+        {"crop": [1.5]},
+    ):
         with pytest.raises(InputError, match=next(iter(wrong))):
             ladders("usual", wrong)
 
