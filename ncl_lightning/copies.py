@@ -100,22 +100,29 @@ def with_copies(probability: Tensor, copies: Sequence[Sequence[Copy]]) -> Tensor
     that is certain explains the picture better than two. What the map is sure of stays where the copy is a part of it.
     Other pictures' maps stay.
     """
-    maps = probability.detach().float()[:, 0].cpu()
-    certain, halved = np.zeros_like(maps.numpy()), np.zeros(maps.shape, bool)
-    for found, logit, sure, rest, own in zip(
-        copies, maps.logit(1e-6).numpy(), certain, halved, maps.numpy(), strict=True
-    ):
-        for copy in found:
-            rows, columns = copy.one.shape
-            places = _suspect(copy, logit[:rows, :columns])
-            inside = sure[:rows, :columns]
-            inside[places] = np.maximum(inside[places], 0.5 + copy.agreement / 2)
-        if sure.any():
-            rest[:] = ~_joined(own > SURE, sure > 0)
-    called = torch.from_numpy(certain).to(probability)[:, None]
-    other = torch.where(torch.from_numpy(halved).to(probability.device)[:, None], probability / 2, probability)
+    maps = [_with_copies(one, found) for one, found in zip(probability, copies, strict=True)]
+    return torch.stack(maps) if maps else probability
+
+
+def _with_copies(probability: Tensor, copies: Sequence[Copy]) -> Tensor:
+    """The map (1,H,W) of one picture."""
+    own = probability.detach().float()[0].cpu()
+    logits, called = own.logit(1e-6).numpy(), np.zeros(own.shape, np.float32)
+    for copy in copies:
+        rows, columns = copy.one.shape
+        places = _suspect(copy, logits[:rows, :columns])
+        inside = called[:rows, :columns]
+        inside[places] = np.maximum(inside[places], 0.5 + copy.agreement / 2)
+    if not called.any():
+        return probability
+    kept = torch.from_numpy(_joined(own.numpy() > SURE, called > 0)).to(probability.device)
+    certain = torch.from_numpy(called).to(probability)
     # where the map is surer than the copies agree, it stays
-    return torch.where(called > 0, torch.maximum(called, probability), other)
+    return torch.where(
+        certain > 0,
+        torch.maximum(certain, probability),
+        torch.where(kept, probability, probability / 2),
+    )
 
 
 def _joined(places: Array, called: Array) -> Array:
