@@ -1,6 +1,7 @@
 """What ends a command with one line: bad input, which a user can mend, and a signal to stop."""
 
 import signal
+from types import FrameType
 
 
 class InputError(Exception):
@@ -26,3 +27,12 @@ class Stopped(BaseException):
     def __init__(self, signum: int, advice: str) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}; {advice}")
         self.code = 128 + signum
+
+
+def stop_on_sigterm(advice: str) -> None:
+    """From here on SIGTERM raises `Stopped` with that advice; a command would end at once and leave what it started."""
+
+    def stop(signum: int, _: FrameType | None) -> None:
+        raise Stopped(signum, advice)
+
+    signal.signal(signal.SIGTERM, stop)

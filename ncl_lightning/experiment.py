@@ -9,14 +9,13 @@ import json
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from filelock import FileLock, Timeout
 from jsonargparse import auto_cli
 
 from ncl_lightning.arms import summarise
 from ncl_lightning.checkpoints import newest_checkpoint
-from ncl_lightning.errors import InputError, Stopped
+from ncl_lightning.errors import InputError, Stopped, stop_on_sigterm
 from ncl_lightning.files import write_json
 from ncl_lightning.logged import run_logged
 from ncl_lightning.runs import has_trained
@@ -102,16 +101,14 @@ def _finish(run: Run, folder: Path) -> str | None:
     return run_logged([*run.test(best), f"--trainer.default_root_dir={folder / 'test'}"], log)
 
 
-def _stop(signum: int, _: FrameType | None) -> None:
-    raise Stopped(signum, "the same command goes on with what is left")
+_ADVICE = "the same command goes on with what is left"
 
 
 def main() -> int:
     """Run the command line."""
-    # else it would end at once and leave a training behind
-    signal.signal(signal.SIGTERM, _stop)
+    stop_on_sigterm(_ADVICE)
     try:
         auto_cli(experiment, args=sys.argv[2:], exit_on_error=False, as_positional=True)
     except KeyboardInterrupt:
-        _stop(signal.SIGINT, None)
+        raise Stopped(signal.SIGINT, _ADVICE) from None
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from ncl_lightning.checkpoints import find_checkpoint
-from ncl_lightning.errors import InputError
+from ncl_lightning.errors import InputError, stop_on_sigterm
 
 
 def run(*arguments: str) -> None:
@@ -54,5 +54,6 @@ def quickstart(out: Path = Path("quickstart"), config: Path = Path("configs/quic
 
 def main() -> int:
     """Run the command line."""
+    stop_on_sigterm("give the command again")
     auto_cli(quickstart, args=sys.argv[2:], exit_on_error=False)
     return 0

@@ -1,9 +1,11 @@
 """Data that the tests make themselves, and the command line as users run it."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -87,6 +89,32 @@ def succeed(*arguments: object, **options: object) -> subprocess.CompletedProces
     done = command(*arguments, **options)  # type: ignore[arg-type]
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done
+
+
+def stopped(*arguments: object, signum: int, folder: Path, sign: str) -> subprocess.CompletedProcess[str]:
+    """A command that gets a signal, it alone, once a file like `sign` is in a folder; nothing it started is left."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ncl_lightning", *(str(argument) for argument in arguments)],
+        cwd=ROOT,
+        start_new_session=True,
+        # a shell's background jobs, and so what they start, ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 200
+        while not list(folder.glob(sign)) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signum)
+        _, err = process.communicate(timeout=60)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(process.args, process.returncode, "", err)
 
 
 @pytest.fixture(scope="session")

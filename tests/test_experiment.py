@@ -1,19 +1,14 @@
 """A sweep file run on this machine: real runs, stopped and given again, and the table against the files."""
 
-import contextlib
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, TINY, command, make_set, succeed
+from conftest import TINY, command, make_set, stopped, succeed
 from filelock import FileLock
 
 from ncl_lightning.errors import InputError
@@ -53,37 +48,11 @@ def images(folder: Path, score: str) -> np.ndarray:
         return np.array([float(row[score]) for row in csv.DictReader(stream) if row["tampered"] == "1"])
 
 
-def stopped(sweep: Path, out: Path, signum: int, sign: str) -> subprocess.CompletedProcess[str]:
-    """An experiment that gets a signal, it alone, once a file is there."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ncl_lightning", "experiment", str(sweep), "--out", str(out)],
-        cwd=ROOT,
-        start_new_session=True,
-        # a shell's background jobs, and so what they start, ignore Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        until = time.monotonic() + 200
-        while not list(out.glob(sign)) and time.monotonic() < until:
-            time.sleep(0.05)
-        process.send_signal(signum)
-        _, err = process.communicate(timeout=60)
-        # nothing that it started is left
-        with pytest.raises(ProcessLookupError):
-            os.killpg(process.pid, 0)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    return subprocess.CompletedProcess(process.args, process.returncode, "", err)
-
-
 def test_an_experiment_is_stopped_and_given_again(tmp_path: Path, sweep: Path) -> None:
     out = tmp_path / "out"
     # as soon as the first run has a checkpoint to go on from
-    told = stopped(sweep, out, signal.SIGTERM, "plain-seed0/version_*/checkpoints/last.ckpt")
+    sign = "plain-seed0/version_*/checkpoints/last.ckpt"
+    told = stopped("experiment", sweep, "--out", out, signum=signal.SIGTERM, folder=out, sign=sign)
     assert told.returncode == 143
     assert told.stderr.strip() == "ncl_lightning: stopped by SIGTERM; the same command goes on with what is left"
     assert not (out / "plain-seed0" / "test" / "results.json").exists()
@@ -131,7 +100,8 @@ def test_ctrl_c_stops_what_the_experiment_started(tmp_path: Path, sweep: Path) -
     code = "import sys, time; open(sys.argv[-1].partition('=')[2] + '/started', 'w'); time.sleep(200)"
     settings["command"] = ["${interpreter}", "-c", code, "fit", "${args}"]
     sweep.write_text(yaml.safe_dump(settings))
-    told = stopped(sweep, tmp_path / "out", signal.SIGINT, "plain-seed0/started")
+    out = tmp_path / "out"
+    told = stopped("experiment", sweep, "--out", out, signum=signal.SIGINT, folder=out, sign="plain-seed0/started")
     assert told.returncode == 130
     assert told.stderr.strip() == "ncl_lightning: stopped by SIGINT; the same command goes on with what is left"
 
