@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from jsonargparse import auto_cli
+from jsonargparse import ArgumentParser
 
 from ncl_lightning.checkpoints import find_checkpoint
 from ncl_lightning.errors import InputError, stop_on_sigterm
@@ -55,5 +55,8 @@ def quickstart(out: Path = Path("quickstart"), config: Path = Path("configs/quic
 def main() -> int:
     """Run the command line."""
     stop_on_sigterm("give the command again")
-    auto_cli(quickstart, args=sys.argv[2:], exit_on_error=False)
+    # not by auto_cli, which takes an argument called config for its own and leaves it out
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_function_arguments(quickstart)
+    quickstart(**parser.parse_args(sys.argv[2:]).as_dict())
     return 0

@@ -1,5 +1,6 @@
 """`quickstart` runs the main job by its own commands; here on less data and for one epoch."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def test_quickstart_ends_with_its_scores_and_pictures(tmp_path: Path, config: Pa
     last = done.stdout.strip().splitlines()[-1]
     assert last.startswith("test F1 ")
     assert "everything called tampered 0." in last
+    # by the config that it was given
     (run,) = (tmp_path / "out").iterdir()
+    assert set(json.loads((run / "test" / "results.json").read_text())["sets"]) == {"made"}
     assert list((run / "heat_maps").glob("*_overlay.png"))
     assert list((run / "version_0" / "panels").glob("*.png"))
 
