@@ -16,7 +16,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_warn
 
 from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
@@ -29,6 +29,7 @@ from ncl_lightning.predict import PredictionWriter
 from ncl_lightning.progress import ProgressLines
 from ncl_lightning.results import ResultsWriter, file_hash
 from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder
+from ncl_lightning.stopping import StopTogether, requeues
 
 
 class NCLCLI(LightningCLI):
@@ -135,6 +136,7 @@ class NCLCLI(LightningCLI):
         elif self.subcommand == "predict":
             folder = output_folder("predict", root, checkpoint)
             callbacks.append(PredictionWriter(folder, options.model.threshold, checkpoint))
+        callbacks.append(StopTogether())
         self.config_init[self.subcommand]["trainer"]["callbacks"] = callbacks
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
         # after `best`, or it would hold best's score of one epoch before, and a run that resumes would save a worse one
@@ -166,6 +168,10 @@ class NCLCLI(LightningCLI):
         except (SystemExit, RuntimeError) as error:
             signum = _stopped_by(error, self.trainer)
             if signum:
+                launcher = self.trainer.strategy.launcher
+                if isinstance(launcher, _SubprocessScriptLauncher):
+                    # they wait for this one, for ever
+                    launcher.kill(signal.SIGKILL)
                 raise Stopped(signum, self._how_to_go_on()) from error
             if "loading state_dict" not in str(error):
                 raise
@@ -224,9 +230,7 @@ def _stopped_by(error: BaseException, trainer: Trainer) -> int | None:
         return None
     # a signal to the whole group ends data-loading workers too, and then that is the error
     if trainer.received_sigterm:
-        cluster = trainer._accelerator_connector.cluster_environment
-        requeues = isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue
-        return None if requeues else signal.SIGTERM
+        return None if requeues(trainer) else signal.SIGTERM
     return signal.SIGINT if isinstance(error.__context__, KeyboardInterrupt) else None
 
 

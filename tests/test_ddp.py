@@ -80,3 +80,26 @@ def test_two_processes_predict_what_one_does(trained: Path, tmp_path: Path) -> N
     assert len(names) == 3 * 3 + 2
     for name in ("predictions.csv", "predictions.html"):
         assert (folder / name).read_text() == (tmp_path / "one" / name).read_text()
+
+
+def test_two_processes_that_are_told_to_stop_end_together(tmp_path: Path) -> None:
+    """A signal to the whole group, as schedulers and containers send it, that meets the others within a collective."""
+    data = make_set(tmp_path / "data", 8)
+    (tmp_path / "stopper.py").write_text(
+        "import os, signal\nfrom lightning.pytorch import Callback\n"
+        "class Stopper(Callback):\n"
+        "    def on_before_backward(self, trainer, module, loss):\n"
+        "        if trainer.current_epoch == 1 and trainer.is_global_zero:\n"
+        "            os.killpg(0, signal.SIGTERM)\n"
+    )
+    options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
+    options += ["--trainer.callbacks=[{class_path: stopper.Stopper}]", f"--trainer.default_root_dir={tmp_path}"]
+    # its output ends when the last process does
+    done = command("fit", *TWO, *options, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 143, done.stderr
+    assert "Traceback" not in done.stderr
+    last = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: "))
+    assert line.startswith("ncl_lightning: stopped by SIGTERM; ")
+    assert line.endswith(f" {last}")
+    assert last.is_file()

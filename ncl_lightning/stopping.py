@@ -1,0 +1,36 @@
+"""SIGTERM to a run of several processes ends all of them."""
+
+import signal
+from types import FrameType
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+
+def requeues(trainer: Trainer) -> bool:
+    """True where SLURM's signals are Lightning's to handle: it saves, and gives the job again."""
+    cluster = trainer._accelerator_connector.cluster_environment
+    return isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue
+
+
+class StopTogether(Callback):
+    """On SIGTERM the first process of several stops at once, and the others are left for it to end.
+
+    Lightning's handler speaks to the other processes before it returns. Where they have come to another collective by
+    then, as after a signal to all of them (of a scheduler, or of a container that is stopped), all wait for ever.
+    """
+
+    def _listen(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.world_size == 1 or requeues(trainer):
+            return
+
+        def stop(signum: int, frame: FrameType | None) -> None:
+            trainer._signal_connector.received_sigterm = True
+            raise SIGTERMException
+
+        signal.signal(signal.SIGTERM, stop if trainer.is_global_zero else signal.SIG_IGN)
+
+    # after Lightning has set its own, whatever the command begins with
+    on_sanity_check_start = on_train_start = on_validation_start = on_test_start = on_predict_start = _listen
