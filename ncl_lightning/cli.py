@@ -49,6 +49,12 @@ class NCLCLI(LightningCLI):
             **kwargs,
         )
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The command that was typed, alone: to describe the options of all four takes a second."""
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in sys.argv[1:2] if name in known} or known
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Options of the callbacks that are always on."""
         parser.add_lightning_class_args(ContrastStatistics, "contrast")
