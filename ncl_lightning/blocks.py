@@ -9,6 +9,8 @@ Kwon et al. 2021, reads it from the file itself). Where blocks begin is found by
 as in ZERO (Nikoukhah et al. 2021): a crop or a screenshot of a JPEG has its grid anywhere.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -18,8 +20,9 @@ from torch.nn.functional import conv2d, pad, pixel_unshuffle
 SIDE = 8  # pixels of a block
 CHANNELS = 8 * SIDE**2
 
-# ImageNet's mean and std, as everything here is normalised by default, and the weights of brightness in JPEG
-_MEAN, _STD, _LUMA = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (0.299, 0.587, 0.114)
+# ImageNet's, as everything here is normalised by default
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_LUMA = (0.299, 0.587, 0.114)  # the weights of brightness in JPEG
 
 # the patterns of JPEG's cosine transform, (64,1,8,8), each of length 1
 _UNITS = np.eye(SIDE**2, dtype=np.float32).reshape(-1, SIDE, SIDE)
@@ -31,8 +34,10 @@ _MIDDLE = [SIDE * row + column for row in range(SIDE) for column in range(SIDE) 
 _SURE = 2.0
 
 
-def block_traces(image: Tensor) -> Tensor:
+def block_traces(image: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
     """Features of the blocks of pictures (B,3,H,W), normalised, whose sides are multiples of 8: (B,512,H/8,W/8), fp32.
+
+    `mean` and `std` are those that the pictures' channels were normalised with.
 
     64 of each kind: how much detail there is at each place within a block, against the block's mean (a grid shows as
     places that have more); the logarithm of the DCT's coefficients; which of these are rounded to 0; and how many are
@@ -42,7 +47,7 @@ def block_traces(image: Tensor) -> Tensor:
     Blocks are those of the picture's main grid, wherever it begins; their features stand at most 4 pixels beside them.
     """
     with torch.autocast(image.device.type, enabled=False):  # a half's 8 bits end above what is looked for
-        luma = _luma(image.float())
+        luma = _luma(image.float(), mean, std)
         rounded = _rounded(luma)
         start = grid_start(rounded)
         luma, rounded = _from(luma, start), _from(rounded, start)
@@ -102,10 +107,10 @@ def _mirrored(index: Tensor, size: int) -> Tensor:
     return torch.where(index < size, index, 2 * size - 1 - index)
 
 
-def _luma(image: Tensor) -> Tensor:
+def _luma(image: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
     """Brightness of normalised pictures (B,3,H,W), in grey levels of 0..255: (B,1,H,W)."""
-    weights = image.new_tensor([255 * weight * std for weight, std in zip(_LUMA, _STD, strict=True)])
-    black = 255 * sum(weight * mean for weight, mean in zip(_LUMA, _MEAN, strict=True))
+    weights = image.new_tensor([255 * weight * spread for weight, spread in zip(_LUMA, std, strict=True)])
+    black = 255 * sum(weight * centre for weight, centre in zip(_LUMA, mean, strict=True))
     return (image * weights.view(-1, 1, 1)).sum(1, keepdim=True) + black
 
 

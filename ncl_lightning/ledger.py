@@ -1,11 +1,13 @@
 """robustness.csv as it grows: what is done stays done, whenever a run is killed."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ncl_lightning.distortions import CLEAN
 from ncl_lightning.errors import InputError
+from ncl_lightning.files import write_json
 from ncl_lightning.per_image import Row, read_rows, write_rows
 
 
@@ -15,14 +17,16 @@ class Ledger:
     Args:
         path: The file; what it holds already is taken over.
         run: What the rows belong to: a hash of checkpoint and settings.
+        about: Checkpoint and settings, for robustness.json beside the file.
 
     Raises:
         InputError: The file holds rows of another checkpoint or of other settings.
     """
 
-    def __init__(self, path: Path, run: str) -> None:
+    def __init__(self, path: Path, run: str, about: Mapping[str, Any]) -> None:
         self.path = path
         self.run = run
+        self.about = about
         self.done: dict[tuple[str, str], list[Row]] = {}
         for row in read_rows(path) if path.is_file() else []:
             if row.get("run") != run:
@@ -54,8 +58,10 @@ class Ledger:
         return [row for name in sets for row in found if row["set"] == name]
 
     def write(self, plan: Mapping[str, list[str]]) -> None:
-        """Write the file whole."""
+        """Write both files whole."""
         write_rows(self.path, self.rows(plan))
+        # by way of text: the settings hold paths
+        write_json(self.path.with_suffix(".json"), json.loads(json.dumps({"run": self.run, **self.about}, default=str)))
 
 
 def _flat(scores: Mapping[str, Any]) -> Row:

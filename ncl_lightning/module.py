@@ -120,6 +120,8 @@ class NCLModule(LightningModule):
                     branch_channels=branch_channels,
                     embedding_dim=embedding_dim,
                     options=options,
+                    mean=mean,
+                    std=std,
                 )
             )
             self.loss: nn.Module = (

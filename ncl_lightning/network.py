@@ -7,6 +7,7 @@ by a 1×1 convolution and give the mask, so that what the contrast shapes also d
 """
 
 import math
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, normalize, pad
 
+from ncl_lightning.blocks import MEAN, STD
 from ncl_lightning.trace_encoder import TraceEncoder
 
 DECODERS = {
@@ -51,6 +53,8 @@ class PivotNetwork(nn.Module):
         branch_channels: Channels of each branch's map and of the fused features.
         embedding_dim: Dimensions d of a patch embedding.
         options: Further arguments for segmentation-models-pytorch's encoder and decoder.
+        mean: Mean of the channels that is taken off the pictures.
+        std: Standard deviation that they are divided by.
 
     Raises:
         ValueError: An unknown name, an encoder and a decoder that do not go together, or a stride that the decoder
@@ -68,6 +72,8 @@ class PivotNetwork(nn.Module):
         branch_channels: int = 64,
         embedding_dim: int = 128,
         options: dict[str, Any] | None = None,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
     ) -> None:
         super().__init__()
         for name, size in (("stride", stride), ("branch_channels", branch_channels), ("embedding_dim", embedding_dim)):
@@ -76,7 +82,7 @@ class PivotNetwork(nn.Module):
         self.encoder: nn.Module
         self.decoder: nn.Module
         if encoder == "traces":
-            self.encoder, self.decoder = TraceEncoder(**(options or {})), nn.Identity()
+            self.encoder, self.decoder = TraceEncoder(**(options or {}), mean=mean, std=std), nn.Identity()
         else:
             model = _create(encoder, decoder, encoder_weights, options or {})
             self.encoder, self.decoder = model.encoder, model.decoder

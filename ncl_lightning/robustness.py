@@ -21,7 +21,6 @@ from ncl_lightning.checkpoints import beside_checkpoint, load_checkpoint
 from ncl_lightning.cli import NCLCLI
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.distortions import CLEAN, DistortedSource, ladders
-from ncl_lightning.files import write_json
 from ncl_lightning.ledger import Ledger
 from ncl_lightning.module import NCLModule
 from ncl_lightning.per_image import Row
@@ -150,10 +149,8 @@ class RobustnessCLI(NCLCLI):
         name = hashlib.sha256(json.dumps(run, sort_keys=True, default=str).encode()).hexdigest()[:12]
         given = options.trainer.default_root_dir
         folder = Path(given) if given else beside_checkpoint(options.ckpt_path) / f"robustness-{name}"
-        self.trainer.ledger = Ledger(folder / "robustness.csv", name)  # type: ignore[attr-defined]
-        if self.trainer.is_global_zero:
-            text = json.loads(json.dumps({"run": name, "checkpoint": options.ckpt_path, **run}, default=str))
-            write_json(folder / "robustness.json", text)
+        about = {"checkpoint": options.ckpt_path, **run}
+        self.trainer.ledger = Ledger(folder / "robustness.csv", name, about)  # type: ignore[attr-defined]
 
 
 def main() -> int:

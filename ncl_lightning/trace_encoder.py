@@ -7,11 +7,13 @@ the rest of the picture, and a summary of the whole picture is laid beside every
 but noise unlike the rest.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate
 
-from ncl_lightning.blocks import CHANNELS, block_traces
+from ncl_lightning.blocks import CHANNELS, MEAN, STD, block_traces
 from ncl_lightning.residual import noise_residual
 
 _FILTERS = 12
@@ -26,12 +28,22 @@ class TraceEncoder(nn.Module):
             begin as identities, so that a trained network without them can be gone on from (`warm_start`).
         blocks: Look at what JPEG left in each block of 8×8 pixels, too (see `ncl_lightning.blocks`), wherever these
             begin; training goes best where the frame begins with one, as files do. Begins as an identity, too.
+        mean: Mean of the channels that was taken off the pictures.
+        std: Standard deviation that they were divided by.
     """
 
     output_stride = 8
 
-    def __init__(self, width: int = 16, depth: int = 0, blocks: bool = False) -> None:
+    def __init__(
+        self,
+        width: int = 16,
+        depth: int = 0,
+        blocks: bool = False,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
+    ) -> None:
         super().__init__()
+        self.mean, self.std = tuple(mean), tuple(std)
         self.fine = nn.Sequential(_convolution(6, width), _convolution(width, width), nn.AvgPool2d(4))
         self.filters = nn.Conv2d(6, _FILTERS, 5, padding=2, bias=False)
         self.middle = nn.Sequential(_convolution(width + _FILTERS + 3, 2 * width), _convolution(2 * width, 2 * width))
@@ -48,7 +60,7 @@ class TraceEncoder(nn.Module):
         middle = self.middle(fine)  # (B,2w,H/4,W/4)
         coarse = self.coarse(avg_pool2d(middle, 2))  # (B,4w,H/8,W/8)
         if self.blocks is not None:
-            coarse = (coarse + self.blocks(block_traces(image).to(coarse.dtype))).relu()
+            coarse = (coarse + self.blocks(block_traces(image, self.mean, self.std).to(coarse.dtype))).relu()
         coarse = self.wider(coarse)
         summary = self.summary(coarse.mean((2, 3)))[..., None, None].expand(-1, -1, *fine.shape[-2:])
         return torch.cat([fine, middle, interpolate(coarse, scale_factor=2.0), summary], 1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ncl_lightning.blocks import _luma, _rounded, block_traces, grid_start
+from ncl_lightning.module import NCLModule
 from ncl_lightning.traces import jpeg
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -141,3 +142,14 @@ def test_halves_are_computed_in_floats() -> None:
     image = normalised(np.full((16, 16, 3), 7, np.uint8))
     with torch.autocast("cpu", torch.bfloat16):
         assert block_traces(image.bfloat16()).dtype == torch.float32
+
+
+def test_pictures_may_be_normalised_otherwise() -> None:
+    image = jpeg(photograph(), 75)
+    mean, std = [0.5, 0.4, 0.3], [0.1, 0.2, 0.3]
+    given = torch.from_numpy(((image / 255 - mean) / std).transpose(2, 0, 1)[None]).float()
+    close = torch.isclose(block_traces(given, mean, std), block_traces(normalised(image)), atol=1e-2)
+    # a coefficient may be rounded to 0 by a hair
+    assert close.float().mean() > 0.999
+    module = NCLModule(encoder="traces", options={"blocks": True}, mean=mean, std=std)
+    assert (module.network.encoder.mean, module.network.encoder.std) == (tuple(mean), tuple(std))

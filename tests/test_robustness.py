@@ -142,15 +142,15 @@ def test_a_source_keeps_its_masks(small_set: Path) -> None:
 def test_rows_keep_their_order_however_they_came(tmp_path: Path) -> None:
     plan = {"blur": ["clean", "3"], "jpeg": ["clean", "50"]}
     sets = {"b": {"f1": 0.5, "f1_ci": [0.25, 0.75]}, "a": {"f1": None, "f1_ci": None}}
-    whole = Ledger(tmp_path / "whole.csv", "x")
+    whole = Ledger(tmp_path / "whole.csv", "x", {"checkpoint": tmp_path})
     for kind, level in (("blur", "clean"), ("blur", "3"), ("jpeg", "50")):
         whole.add(kind, level, sets)
     whole.share_clean(plan)
     whole.write(plan)
-    part = Ledger(tmp_path / "part.csv", "x")
+    part = Ledger(tmp_path / "part.csv", "x", {})
     part.add("jpeg", "50", sets)
     part.write(plan)
-    part = Ledger(tmp_path / "part.csv", "x")
+    part = Ledger(tmp_path / "part.csv", "x", {})
     assert list(part.done) == [("jpeg", "50")]
     part.add("jpeg", "clean", sets)
     part.add("blur", "3", sets)
@@ -163,7 +163,8 @@ def test_rows_keep_their_order_however_they_came(tmp_path: Path) -> None:
         "b,blur,3,0.5,0.25,0.75,x",
     ]
     with pytest.raises(InputError, match="another checkpoint"):
-        Ledger(tmp_path / "whole.csv", "y")
+        Ledger(tmp_path / "whole.csv", "y", {})
+    assert json.loads((tmp_path / "whole.json").read_text()) == {"run": "x", "checkpoint": str(tmp_path)}
 
 
 # the process ends as by a power cut, in the midst of a level
@@ -263,3 +264,5 @@ def test_what_a_user_can_mend_is_one_line(
     lines = [line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: ")]
     assert len(lines) == 1
     assert says in lines[0]
+    # and nothing behind
+    assert {path.name for path in tmp_path.iterdir()} <= {"best.ckpt"}
