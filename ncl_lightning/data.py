@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ class ManipulationDataModule(LightningDataModule):
         train: Source or sources to train on.
         val: Source or sources to validate and to choose the checkpoint on.
         test: Sources to test on, by name; or one, which is called `test`.
-        predict: A picture, or a folder of pictures, to localize manipulations in.
+        predict: A picture, a folder of pictures or a pattern (`'SCANS/*.tif'`) to localize manipulations in; or several
+            of these, as a list.
         size: Side of the network's frame, in pixels.
         train_sizing: `resize` to size×size; `crop` size×size at native resolution, keeping tampered content;
             `pad` to size×size.
@@ -85,7 +87,7 @@ class ManipulationDataModule(LightningDataModule):
         train: list[SourceSpec] | str | None = None,
         val: SourceSpec | list[SourceSpec] | None = None,
         test: dict[str, SourceSpec] | str | None = None,
-        predict: str | None = None,
+        predict: list[str] | str | None = None,
         size: int = 512,
         train_sizing: TrainSizing = "resize",
         eval_sizing: EvalSizing = "resize",
@@ -231,25 +233,29 @@ class ManipulationDataModule(LightningDataModule):
         return PredictionDataset(self.prediction_files(), self._evaluation())
 
     def prediction_files(self) -> list[Path]:
-        """The pictures that `predict` names: a file, or every image below a folder.
+        """The pictures that `predict` names: files, and every image below folders; each once.
 
         But what `predict` wrote there, and, of a data set's folder, the masks.
 
         Raises:
-            InputError: Nothing is named, it does not exist, or the folder has no picture.
+            InputError: Nothing is named, it does not exist, or a folder has no picture.
         """
-        if not self.hparams["predict"]:
+        # a file may be named beside its folder, and a pattern takes outputs too
+        return without_outputs(
+            list(dict.fromkeys(file for path in self.prediction_paths() for file in _pictures(path)))
+        )
+
+    def prediction_paths(self) -> list[Path]:
+        """The files and folders that `predict` names, patterns filled in.
+
+        Raises:
+            InputError: Nothing is named, or nothing has a pattern.
+        """
+        given = self.hparams["predict"]
+        if not given:
             raise InputError("data.predict names nothing: give a picture or a folder, --data.predict PATH")
-        path = Path(self.hparams["predict"])
-        if path.is_file():
-            return [path]
-        if not path.is_dir():
-            raise InputError(f"{path}: no such file or folder; give a picture or a folder to --data.predict")
-        masks = path / "Gt" if (path / "Tp").is_dir() else None
-        files = without_outputs([file for file in find_images(path) if masks is None or masks not in file.parents])
-        if not files:
-            raise InputError(f"{path}: no picture in this folder; give one with images to --data.predict")
-        return files
+        paths = [path for name in ([given] if isinstance(given, str) else given) for path in _matching(name)]
+        return [path.absolute() for path in paths] if any(path.is_absolute() for path in paths) else paths
 
     def _loader(self, dataset: Dataset[Batch], train: bool = False) -> DataLoader[Batch]:
         trainer = self.trainer
@@ -292,6 +298,29 @@ class ManipulationDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The pictures to predict."""
         return self._loader(self._datasets["predict"])
+
+
+def _matching(name: str) -> list[Path]:
+    """What a path or a pattern names; a path is itself, be it there or not."""
+    if Path(name).exists() or not has_magic(name):
+        return [Path(name)]
+    found = sorted(Path(match) for match in glob(name, recursive=True))
+    if not found:
+        raise InputError(f"{name}: nothing is called so; give a picture, a folder or a pattern to --data.predict")
+    return found
+
+
+def _pictures(path: Path) -> list[Path]:
+    """A file, or the images below a folder."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder; give a picture or a folder to --data.predict")
+    masks = path / "Gt" if (path / "Tp").is_dir() else None
+    files = without_outputs([file for file in find_images(path) if masks is None or masks not in file.parents])
+    if not files:
+        raise InputError(f"{path}: no picture in this folder; give one with images to --data.predict")
+    return files
 
 
 _EXAMPLE = {

@@ -1,5 +1,6 @@
 """Heat maps, masks and overlays of pictures that have no truth, and a list of what was found."""
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -99,11 +100,11 @@ class PredictionWriter(BasePredictionWriter):
         # a folder named by the time is the first process's
         self.folder = trainer.strategy.broadcast(self.folder)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        given = Path(data.hparams["predict"])
-        self._root = given if given.is_dir() else given.parent
+        given = data.prediction_paths()
+        self._root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in given]))
         pictures = data.prediction_files()
         self._stems = output_stems(pictures, self._root)
-        left = Counter(file.suffix.lower() or file.name for file in _others(given, self.folder))
+        left = Counter(file.suffix.lower() or file.name for path in given for file in _others(path, self.folder))
         if left and trainer.is_global_zero:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left.items()))
             print(f"left out, not read as pictures: {kinds}", file=sys.stderr)

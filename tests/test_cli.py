@@ -282,6 +282,10 @@ def test_predict_takes_none_of_its_own_pictures(trained: Path, tmp_path: Path) -
     for out in (tmp_path, tmp_path / "out"):
         options = ["predict", f"--ckpt_path={best}", f"--data.predict={tmp_path}", f"--trainer.default_root_dir={out}"]
         assert "heat maps of 3 pictures" in succeed(*options).stdout
+    # by a pattern and a name: files are laid out below the deepest folder that holds all
+    several = [f"--data.predict=[{tmp_path}/*.png, {tmp_path}/sub/b.png]", f"--trainer.default_root_dir={tmp_path}/two"]
+    assert "heat maps of 3 pictures" in succeed("predict", f"--ckpt_path={best}", *several).stdout
+    assert (tmp_path / "two" / "sub" / "b_heat.png").is_file()
     # only what predict writes is left out: a picture may well be called c_mask
     wanted = {f"{stem}_{kind}.png" for stem in ("a", "sub/b", "c_mask") for kind in ("heat", "mask", "overlay")}
     assert {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")} == wanted

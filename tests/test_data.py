@@ -149,6 +149,25 @@ def test_of_a_data_set_s_folder_no_mask_is_predicted(small_set: Path) -> None:
     assert len(ManipulationDataModule(predict=str(small_set)).prediction_files()) == 10
 
 
+def test_a_pattern_and_a_list_name_several(small_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(small_set)
+    # two of four, and one of them by its name, too
+    given = ["Tp/tp[01].png", "Tp/tp1.png", str(Path("Au"))]
+    files = ManipulationDataModule(predict=given).prediction_files()
+    assert [file.as_posix() for file in files[:2]] == ["Tp/tp0.png", "Tp/tp1.png"]
+    assert {file.parent.name for file in files[2:]} == {"Au"}
+    assert len(files) == 4
+    # one is absolute: then all are
+    mixed = ManipulationDataModule(predict=[str(small_set / "Tp" / "tp0.png"), "**/tp1.png"]).prediction_files()
+    assert [file.relative_to(small_set).as_posix() for file in mixed] == ["Tp/tp0.png", "Gt/tp1.png", "Tp/tp1.png"]
+    # a name is a name before it is a pattern
+    (small_set / "Tp" / "tp0.png").rename(small_set / "Tp" / "[a].png")
+    assert len(ManipulationDataModule(predict="Tp/[a].png").prediction_files()) == 1
+    for nothing in ("Tp/none*.png", "Tp/none.png"):
+        with pytest.raises(InputError, match="none"):
+            ManipulationDataModule(predict=nothing).prediction_files()
+
+
 def test_one_string_is_one_source() -> None:
     data = ManipulationDataModule(train="synthetic:4", val="synthetic:2", test="synthetic:3")
     assert data.hparams["train"] == ["synthetic:4"]
