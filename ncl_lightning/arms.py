@@ -85,11 +85,24 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> str:
     ]
     lines += [
         f"| {one['set']} | {SCORES[one['score']]} | {one['b']} − {one['a']} | {one['difference']:+.3f} "
-        f"| {_ends(*one['over_images'])} | {_ends(one['low'], one['high'])} | {'yes' if one['holds'] else 'no'} |"
+        f"| {_ends(*one['over_images'])} | {' | '.join(_over_seeds(one))} |"
         for one in found
     ]
     note = f"Of {len(found)} differences at most about 5 % would hold where there is none."
+    if any(map(_one_each, found)):
+        note += " Of one run each, nothing is known over seeds."
     return "\n".join([*lines, "", note if found else ""]) + "\n"
+
+
+def _one_each(one: Mapping[str, Any]) -> bool:
+    return len(one["runs_a"]) == len(one["runs_b"]) == 1
+
+
+def _over_seeds(one: Mapping[str, Any]) -> tuple[str, str]:
+    """The interval over images and seeds, and whether the difference holds."""
+    if _one_each(one):
+        return "–", "–"
+    return _ends(one["low"], one["high"]), "yes" if one["holds"] else "no"
 
 
 def _ends(low: float, high: float) -> str:

@@ -6,11 +6,12 @@ go on; one that fails before its first training step ends it all, since they wou
 """
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from jsonargparse import auto_cli
 
 from ncl_lightning.arms import summarise
@@ -42,11 +43,11 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
             continue
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            # let go of when the process ends, however it ends
-            with FileLock(folder / "lock", timeout=0):
+            # let go of when this process and the run have ended, however they end
+            with FileLock(folder / "lock", timeout=0) as lock:
                 print(f"[{number} of {len(runs)}] {run.name}", flush=True)
                 _same_settings(run, folder)
-                reason = _finish(run, folder)
+                reason = _finish(run, folder, _descriptors(lock))
                 if reason and not has_trained(folder):
                     hopeless = f"{run.name} failed before its first training step: {reason} ({folder / 'log.txt'})"
                     # it came to nothing that other settings could be mixed into: they may be mended
@@ -85,20 +86,26 @@ def _same_settings(run: Run, folder: Path) -> None:
         write_json(note, asked)
 
 
-def _finish(run: Run, folder: Path) -> str | None:
+def _descriptors(lock: BaseFileLock) -> list[int]:
+    """What holds a lock, to be held by a child as well: one that outlives us (kill -9) would train on unguarded."""
+    held = lock._context.lock_file_fd
+    return [held] if os.name == "posix" and held is not None else []
+
+
+def _finish(run: Run, folder: Path, held: list[int]) -> str | None:
     """Train, or go on training, and test the best checkpoint. None where both succeeded, else why not."""
     log = folder / "log.txt"
     fit = [*run.fit, f"--trainer.default_root_dir={folder}"]
     last = newest_checkpoint("last", folder)
     if last:
         fit.append(f"--ckpt_path={last}")
-    reason = run_logged(fit, log)
+    reason = run_logged(fit, log, held)
     if reason:
         return reason
     best = newest_checkpoint("best", folder)
     if best is None:
         return "its training left no best.ckpt"
-    return run_logged([*run.test(best), f"--trainer.default_root_dir={folder / 'test'}"], log)
+    return run_logged([*run.test(best), f"--trainer.default_root_dir={folder / 'test'}"], log, held)
 
 
 _ADVICE = "the same command goes on with what is left"

@@ -80,7 +80,7 @@ def difference_of_methods(
     Images are drawn anew (bootstrap). Seeds of one method differ by more than the images tell, and a few of them show
     too little of that for a bootstrap of their own: what more runs would have for a mean is drawn from Student's t
     distribution about theirs. Of two runs its tails go beyond what scores within 0–1 can differ by: the interval is cut
-    to -1 and 1.
+    to -1 and 1. A single run shows no spread: it is taken to have the other method's.
 
     Args:
         a: (R,N) scores within 0–1 of R runs on N images; NaN leaves an image out.
@@ -121,9 +121,12 @@ def difference_of_methods(
 def _spread_of_mean(groups: list[np.ndarray], generator: np.random.Generator) -> np.ndarray:
     """How far means over more runs might lie from those over these, drawn: groups of (D,R) -> (D,).
 
-    Welch 1947: Student's t with degrees of freedom by how much each group adds to the variance.
+    Welch 1947: Student's t with degrees of freedom by how much each group adds to the variance. Beside a group of one
+    run, the other's variance counts for both (Student).
     """
-    shares = [(runs.var(1, ddof=1) / runs.shape[1], runs.shape[1] - 1) for runs in groups if runs.shape[1] > 1]
+    alone = sum(runs.shape[1] == 1 for runs in groups)
+    several = [(runs.var(1, ddof=1), runs.shape[1]) for runs in groups if runs.shape[1] > 1]
+    shares = [(variance * (1 / count + alone), count - 1) for variance, count in several]
     variance = sum(share for share, _ in shares)
     # equal runs have no spread
     freedom = variance**2 / np.maximum(sum(share**2 / more for share, more in shares), 1e-300)

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def run_logged(command: Sequence[str], file: Path) -> str | None:
-    """Run a command, its output appended to a file. None where it succeeded, else why not, in one line."""
+def run_logged(command: Sequence[str], file: Path, held: Sequence[int] = ()) -> str | None:
+    """Run a command, its output appended to a file. None where it succeeded, else why not, in one line.
+
+    `held` are descriptors that it keeps open, too: a lock that lasts as long as either process.
+    """
     with file.open("a", encoding="utf-8") as log:
         log.write(f"$ {' '.join(command)}\n")
         log.flush()
         begin = log.tell()
-        code = _run_to_its_end(command, log.fileno())
+        code = _run_to_its_end(command, log.fileno(), held)
     if code == 0:
         return None
     if code < 0:
@@ -23,8 +26,8 @@ def run_logged(command: Sequence[str], file: Path) -> str | None:
         return telling_line(log.read()) or f"exit code {code}"
 
 
-def _run_to_its_end(command: Sequence[str], output: int) -> int:
-    with subprocess.Popen(command, stdout=output, stderr=output) as process:
+def _run_to_its_end(command: Sequence[str], output: int, held: Sequence[int]) -> int:
+    with subprocess.Popen(command, stdout=output, stderr=output, pass_fds=held) as process:
         try:
             return process.wait()
         except BaseException:

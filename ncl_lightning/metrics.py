@@ -114,7 +114,8 @@ class ImageScores(ImageRows):
         rows = self._place(index)
         probability, mask, valid = probability.detach().float(), mask.bool(), valid.bool()
         seen, judged = prepare(self.preset, probability, mask, valid)
-        top = torch.tensor(highest(seen, valid))
+        # a step in halves (`bf16-true`) makes halves of floats otherwise
+        top = torch.tensor(highest(seen, valid), dtype=torch.float32)
         parts = zip(*each(self._count, seen, mask, judged), strict=True)
         counts, curves, best_at = (torch.from_numpy(np.array(part)) for part in parts)
         tampered, negatives = (counts[:, COUNTS.index(name)] for name in ("positives", "negatives"))

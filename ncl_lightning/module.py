@@ -48,6 +48,7 @@ class NCLModule(LightningModule):
         max_anchors: Most anchors of an image and branch in the contrast; 0: all of them.
         scope: Which patches are contrasted with each other: those of an `image` (our reading of the method), or of the
             whole `batch` (of each process): within an image, contents may tell the groups apart as well as traces do.
+            Validation's `val/ncl` and `val/loss` are of each image by itself in any case.
         bce_weight: Weight of binary cross-entropy in the mask loss.
         dice_weight: Weight of the Dice loss in the mask loss.
         lr: Learning rate of AdamW at its peak.
@@ -145,7 +146,7 @@ class NCLModule(LightningModule):
             raise InputError(f"model: {error}") from error
         # faster convolutions, on a CPU too; nothing else changes
         self.network.to(memory_format=torch.channels_last)
-        if lambda_ncl == 0 and lambda_pc == 0 and isinstance(self.network, PivotNetwork):
+        if not loss and lambda_ncl == 0 and lambda_pc == 0 and isinstance(self.network, PivotNetwork):
             # a head that gets no gradient makes DDP raise on the second step
             for parameter in self.network.contrast_parameters():
                 parameter.requires_grad_(False)
@@ -154,6 +155,7 @@ class NCLModule(LightningModule):
         self.results: dict[str, dict[str, float | None]] = {}
         # not at the epoch's start: a run that resumes within one never comes by there
         self.train_terms: dict[str, MeanMetric] = {}
+        self._finite: Tensor | bool = True
         # the threshold that suits the validation set best, at the last validation
         self.val_threshold: float | None = None
 
@@ -207,10 +209,29 @@ class NCLModule(LightningModule):
         size = len(batch["image"])
         for name, value in terms.items():
             if name not in self.train_terms:
-                self.train_terms[name] = MeanMetric().to(self.device)
+                # not in the halves of `bf16-true`, which count no further than 256
+                self.train_terms[name] = MeanMetric().set_dtype(torch.float32).to(self.device)
             self.train_terms[name].update(value.detach().float(), size)
-        self.log("train/loss_step", terms["loss"].detach(), prog_bar=True)
-        return {"loss": terms["loss"], "output": output}
+        loss = terms["loss"]
+        # looked at once an epoch: to look at it is to wait for the device
+        self._finite = loss.detach().isfinite() & self._finite
+        self.log("train/loss_step", loss.detach(), prog_bar=True)
+        if self.hparams["loss"]:
+            # DDP raises where a loss of one's own leaves an output, and so its weights, unused
+            loss = loss + 0 * sum(part.float().sum() for part in output if part is not None)
+        return {"loss": loss, "output": output}
+
+    def _stop_if_diverged(self) -> None:
+        """Before a checkpoint of it replaces a sound one.
+
+        Raises:
+            InputError: A loss was not finite.
+        """
+        if not self._finite:
+            raise InputError(
+                f"training diverged before step {self.global_step}: the loss is no finite number any more; "
+                f"lower model.lr (now {self.hparams['lr']:g}), or give trainer.gradient_clip_val"
+            )
 
     def on_train_epoch_start(self) -> None:
         """Forget the last epoch's terms."""
@@ -218,6 +239,7 @@ class NCLModule(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean of each term, over all processes."""
+        self._stop_if_diverged()
         # not by log(sync_dist=True): the progress bar, on the first process alone, would reduce it out of turn
         for name, metric in self.train_terms.items():
             self.log(f"train/{name}", metric.compute())
@@ -232,6 +254,7 @@ class NCLModule(LightningModule):
 
     def on_validation_start(self) -> None:
         """Make a table with a row for each image, so that none counts twice."""
+        self._stop_if_diverged()
         count = len(self.trainer.val_dataloaders.dataset)  # type: ignore[union-attr]
         self.val_scores = ImageScores(count, threshold=self.hparams["threshold"]).to(self.device)
         self.val_terms: ImageTable | None = None

@@ -82,7 +82,7 @@ class PivotNetwork(nn.Module):
         self.encoder: nn.Module
         self.decoder: nn.Module
         if encoder == "traces":
-            self.encoder, self.decoder = TraceEncoder(**(options or {}), mean=mean, std=std), nn.Identity()
+            self.encoder, self.decoder = _traces(options or {}, mean, std), nn.Identity()
         else:
             model = _create(encoder, decoder, encoder_weights, options or {})
             self.encoder, self.decoder = model.encoder, model.decoder
@@ -241,6 +241,13 @@ def _create(encoder: str, decoder: str, weights: str | None, options: dict[str, 
         ) from error
     except _COMPLAINTS as error:
         raise ValueError(_mismatch(encoder, decoder, error)) from error
+
+
+def _traces(options: dict[str, Any], mean: Sequence[float], std: Sequence[float]) -> TraceEncoder:
+    unknown = options.keys() - {"width", "depth", "blocks"}
+    if unknown:
+        raise ValueError(f"options of traces are width, depth and blocks, not {min(unknown)}")
+    return TraceEncoder(**options, mean=mean, std=std)
 
 
 def _known_encoder(name: str) -> bool:

@@ -82,7 +82,6 @@ class ResultsWriter(Callback):
             run["leakage"] = found
         rows = {name: image_rows(name, pictures.get(name, {}), *pair) for name, pair in tables.items()}
         show(sets)
-        write_json(self.folder / "results.json", {"sets": sets, "run": run})
         write_rows(self.folder / "per_image.csv", [row for part in rows.values() for row in part])
         loaders: Any = trainer.test_dataloaders
         loaders = loaders if isinstance(loaders, list) else [loaders]
@@ -92,6 +91,8 @@ class ResultsWriter(Callback):
             chosen = examples(trainer, pl_module, loader.dataset, rows[name], self.shown)
             parts.append(SetReport(name, sets[name], rows[name], network, original, chosen))
         write_report(self.folder / "report.html", parts, run, _training_config(self.run.get("checkpoint")))
+        # last: where it is, all is
+        write_json(self.folder / "results.json", {"sets": sets, "run": run})
         Console().print(f"results: {self.folder / 'results.json'}", soft_wrap=True, highlight=False)
         Console().print(f"report:  {self.folder / 'report.html'}", soft_wrap=True, highlight=False)
 

@@ -36,10 +36,16 @@ class Run:
 
     def configs(self) -> list[Path]:
         """The config files that its command names."""
-        words = list(self.fit)
-        after = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "--config"]
-        within = [word.partition("=")[2] for word in words if word.startswith("--config=")]
-        return [Path(name) for name in (*after, *within) if Path(name).is_file()]
+        return [Path(value) for name, value in self.options() if name == "config" and Path(value).is_file()]
+
+    def options(self) -> list[tuple[str, str]]:
+        """Names and values of its command's options, in their order."""
+        found = []
+        for word, following in itertools.zip_longest(self.fit, self.fit[1:], fillvalue=""):
+            if word.startswith("--"):
+                name, given, value = word.removeprefix("--").partition("=")
+                found.append((name, value if given else following))
+        return found
 
     def test(self, checkpoint: Path) -> tuple[str, ...]:
         """The same command with `test` for `fit`, on a checkpoint."""
@@ -77,7 +83,40 @@ def expand(file: Path) -> list[Run]:
     twice = [name for name, count in Counter(run.name for run in runs).items() if count > 1]
     if twice:
         raise InputError(f"{file}: two runs are called {twice[0]}; give their config files different names")
+    for run in runs:
+        _none_overruled(file, run)
     return runs
+
+
+def _none_overruled(file: Path, run: Run) -> None:
+    """Of a config file and an option before it the file wins, and runs that are called different would be alike.
+
+    Raises:
+        InputError: A config file sets what an option before it has set.
+    """
+    before: list[str] = []
+    for name, value in run.options():
+        if name == "config" and Path(value).is_file():
+            again = [key for key in _keys(_read(Path(value))) if any(_overlap(key, other) for other in before)]
+            if again:
+                raise InputError(
+                    f"{file}: {value} sets {again[0]}, too, and comes later, so it would win; put `config` before it"
+                )
+        before.append(name)
+
+
+def _keys(config: dict[str, Any], above: str = "") -> list[str]:
+    """The dotted names of what a config sets."""
+    names = []
+    for key, value in config.items():
+        name = f"{above}{key}"
+        names += _keys(value, f"{name}.") if isinstance(value, dict) and value else [name]
+    return names
+
+
+def _overlap(one: str, other: str) -> bool:
+    """One is the other, or a part of it."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -361,6 +361,28 @@ def test_a_run_that_is_told_to_stop_says_how_to_go_on(
         assert torch.load(last, weights_only=True)["epoch"] == epoch - 1
 
 
+@pytest.mark.parametrize("validation", [[], ["--trainer.check_val_every_n_epoch=3"]], ids=["often", "seldom"])
+def test_a_run_that_diverges_ends_in_one_line(tmp_path: Path, validation: list[str]) -> None:
+    data = make_set(tmp_path / "data", 6)
+    (tmp_path / "breaker.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class Breaker(Callback):\n"
+        "    def on_train_batch_start(self, trainer, module, batch, index):\n"
+        "        if trainer.current_epoch == 1 and index == 1:\n"
+        "            module.network.head.weight.data.fill_(float('nan'))\n"
+    )
+    options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
+    options += ["--trainer.callbacks=[{class_path: breaker.Breaker}]", f"--trainer.default_root_dir={tmp_path}"]
+    done = command("fit", *options, *validation, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "training diverged before step 6: the loss is no finite number any more; lower model.lr" in done.stderr
+    # the last sound one is kept
+    last = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 0
+    assert all(torch.isfinite(weights).all() for weights in last["state_dict"].values())
+
+
 def test_a_run_validated_in_steps_goes_on(tmp_path: Path) -> None:
     """Its last checkpoint counts as one within an epoch: Lightning starts no epoch then."""
     data = make_set(tmp_path / "data", 6)

@@ -36,6 +36,18 @@ def test_seeds_that_differ_by_chance_seldom_hold(runs: int, paired: bool) -> Non
     assert held["runs"] <= 13
 
 
+@pytest.mark.parametrize("runs", [2, 3, 6])
+def test_a_single_run_has_the_spread_of_the_others(runs: int) -> None:
+    """Against several: as if it had none, one in seven or three such differences would hold."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for number in range(150):
+        a, b = simulated(rng, 0.0, 0.03, runs)
+        _, low, high = difference_of_methods(a, b[:1], 400, number)
+        held += low > 0 or high < 0
+    assert held <= 13
+
+
 def test_a_difference_larger_than_the_spread_of_runs_holds() -> None:
     rng = np.random.default_rng(1)
     a, b = simulated(rng, 0.15, 0.02)

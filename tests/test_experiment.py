@@ -2,19 +2,25 @@
 
 import csv
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from conftest import TINY, command, make_set, stopped, succeed
+from conftest import ROOT, TINY, command, make_set, stopped, succeed
 from filelock import FileLock
 
+from ncl_lightning.arms import summarise
 from ncl_lightning.errors import InputError
 from ncl_lightning.intervals import difference_of_methods, paired_difference
 from ncl_lightning.logged import telling_line
-from ncl_lightning.sweeps import expand
+from ncl_lightning.per_image import write_rows
+from ncl_lightning.sweeps import Run, expand
 
 ARGS = [option for option in TINY if "max_epochs" not in option]
 
@@ -37,7 +43,8 @@ def sweep(tmp_path: Path) -> Path:
                     "trainer.max_epochs": {"value": 2},
                 },
                 "command": ["${env}", "${interpreter}", "-m", "ncl_lightning", "fit", *ARGS, *sources, "${args}"],
-            }
+            },
+            sort_keys=False,
         )
     )
     return file
@@ -106,6 +113,57 @@ def test_ctrl_c_stops_what_the_experiment_started(tmp_path: Path, sweep: Path) -
     assert told.stderr.strip() == "ncl_lightning: stopped by SIGINT; the same command goes on with what is left"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a child keeps a lock on POSIX alone")
+def test_a_run_that_outlives_the_experiment_is_left_alone(tmp_path: Path, sweep: Path) -> None:
+    """As after kill -9; a second `fit` would write into the same folder."""
+    settings = yaml.safe_load(sweep.read_text())
+    code = (
+        "import os, sys, time; folder = sys.argv[-1].partition('=')[2]; "
+        "open(folder + '/pid.tmp', 'w').write(str(os.getpid())); os.rename(folder + '/pid.tmp', folder + '/pid'); "
+        "time.sleep(200)"
+    )
+    settings["command"] = ["${interpreter}", "-c", code, "fit", "${args}"]
+    settings["parameters"]["seed_everything"] = {"values": [0]}
+    settings["parameters"]["config"] = {"values": [str(tmp_path / "plain.yaml")]}
+    sweep.write_text(yaml.safe_dump(settings))
+    folder = tmp_path / "out" / "tiny-seed0"
+    words = [sys.executable, "-m", "ncl_lightning", "experiment", str(sweep), "--out", str(tmp_path / "out")]
+    killed = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 100
+    while not (folder / "pid").is_file() and time.monotonic() < until:
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    try:
+        assert (
+            "tiny-seed0 is being run by another process" in succeed("experiment", sweep, "--out", folder.parent).stdout
+        )
+    finally:
+        os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+
+
+def test_one_seed_each_says_nothing_over_seeds(tmp_path: Path) -> None:
+    for arm, lead in (("plain", 0.0), ("switch", 0.2)):
+        make_result(tmp_path / f"{arm}-seed0" / "test", lead)
+    text = summarise(tmp_path, [Run(arm, 0, ("fit",)) for arm in ("plain", "switch")])
+    (line,) = [line for line in text.splitlines() if "| AUC | switch − plain" in line]
+    assert line.endswith("| – | – |")
+    assert "+0.200" in line
+    assert "nothing is known over seeds" in text
+
+
+def make_result(folder: Path, lead: float) -> None:
+    """What `test` leaves, of eight images."""
+    folder.mkdir(parents=True)
+    truth = ("height", "width", "positives_original", "negatives_original", "tampered", "tampered_original", "fpr")
+    rows = [
+        {"set": "a", "name": f"{n}.png", **dict.fromkeys(truth, 1)}
+        | dict.fromkeys(("auc", "ap", "f1_val", "f1", "f1_all_tampered"), 0.3 + n / 20 + lead)
+        for n in range(8)
+    ]
+    write_rows(folder / "per_image.csv", rows)
+
+
 def test_a_run_that_fails_at_once_ends_it_and_a_later_failure_does_not(tmp_path: Path, sweep: Path) -> None:
     settings = yaml.safe_load(sweep.read_text())
     settings["parameters"]["seed_everything"] = {"values": [0]}
@@ -151,6 +209,21 @@ def test_a_run_that_fails_at_once_ends_it_and_a_later_failure_does_not(tmp_path:
 )
 def test_the_line_that_tells_why(output: str, line: str) -> None:
     assert telling_line(output) == line
+
+
+def test_a_config_that_would_undo_what_is_swept_is_refused(tmp_path: Path, sweep: Path) -> None:
+    """Of options and config files the later one wins: four runs of two seeds would be two."""
+    settings = yaml.safe_load(sweep.read_text())
+    (tmp_path / "switch.yaml").write_text("{seed_everything: 0, model: {lambda_ncl: 0.3}}")
+    with pytest.raises(InputError, match=r"switch\.yaml sets seed_everything"):
+        expand(sweep)
+    settings["parameters"] = {"config": settings["parameters"].pop("config"), **settings["parameters"]}
+    sweep.write_text(yaml.safe_dump(settings, sort_keys=False))
+    assert len(expand(sweep)) == 4
+    settings["parameters"] = {"model": {"value": {"lambda_ncl": 1.0}}, **settings["parameters"]}
+    sweep.write_text(yaml.safe_dump(settings, sort_keys=False))
+    with pytest.raises(InputError, match=r"sets model\.lambda_ncl"):
+        expand(sweep)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import HalfPrecision
 from torch import nn
 
 from ncl_lightning.checkpoints import take_weights
 from ncl_lightning.errors import InputError
 from ncl_lightning.loss import NCLLoss
+from ncl_lightning.metrics import ImageScores
 from ncl_lightning.module import NCLModule
 from ncl_lightning.network import DECODERS, PivotNetwork, PivotOutput
 from ncl_lightning.residual import median3, noise_residual
@@ -319,6 +321,32 @@ def test_all_in_halves() -> None:
     options = {"width": 4, "blocks": True}
     module = NCLModule(encoder="traces", options=options, branch_channels=4, embedding_dim=4).bfloat16().eval()
     assert module.probability(torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)).dtype == torch.float32
+
+
+def test_means_are_not_counted_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of `bf16-true` makes halves of what it makes: they count to 256 and no further."""
+    module = NCLModule(encoder="traces", options={"width": 4}, branch_channels=4, embedding_dim=4).bfloat16()
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[..., :16] = 1
+    batch = {"image": torch.rand(2, 3, 32, 32).bfloat16(), "mask": mask, "valid": mask >= 0, "index": torch.arange(2)}
+    scores = ImageScores(2)
+    probability = torch.full((2, 1, 32, 32), 0.1)
+    probability[:, :, 0, 0] = 0.9013
+    with HalfPrecision("bf16-true").train_step_context():
+        module.training_step(batch, 0)
+        scores.update(probability, mask, batch["valid"], batch["index"])
+    mean = module.train_terms["loss"]
+    for _ in range(600):
+        mean.update(torch.tensor(1.0), 2)
+    assert mean.weight == 1202
+    assert scores.per_image()["score"].tolist() == pytest.approx([0.9013] * 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"widht": 8}, {"encoder_depth": 4}])
+def test_options_that_traces_does_not_have_are_one_line(options: dict[str, int]) -> None:
+    with pytest.raises(InputError, match=f"width, depth and blocks, not {next(iter(options))}"):
+        NCLModule(encoder="traces", options=options)
 
 
 def test_a_picture_of_one_colour_has_no_traces() -> None:

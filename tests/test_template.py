@@ -6,6 +6,8 @@ import pytest
 import torch
 from conftest import ROOT, TINY, command, make_set, succeed
 
+from ncl_lightning.module import NCLModule
+
 OWN = """
 import numpy as np
 import torch
@@ -90,6 +92,23 @@ def test_logits_alone_train_with_our_loss_where_both_weights_are_zero(own: Path,
     done = command(*common, PYTHONPATH=str(own))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_loss_of_ones_own_decides_what_trains(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever λ is: nothing is frozen, and nothing is without a gradient, which DDP would raise for."""
+    monkeypatch.syspath_prepend(own)
+    options = {"encoder": "traces", "options": {"width": 4}, "branch_channels": 4, "embedding_dim": 4}
+    module = NCLModule(**options, loss={"class_path": "mine.Loss"}, lambda_ncl=0.0, lambda_pc=0.0)
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    batch = {
+        "image": torch.rand(2, 3, 32, 32),
+        "mask": torch.zeros(2, 1, 32, 32),
+        "valid": torch.ones(2, 1, 32, 32, dtype=torch.bool),
+        "index": torch.arange(2),
+    }
+    module.training_step(batch, 0)["loss"].backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    assert all((parameter.grad == 0).all() for parameter in module.network.contrast_parameters())
 
 
 def test_a_class_that_is_not_there_is_one_line(small_set: Path) -> None:
