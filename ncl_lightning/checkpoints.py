@@ -16,9 +16,14 @@ _IDENTITIES = ("network.encoder.wider.", "network.encoder.blocks.")
 
 
 def newest_checkpoint(name: str, root: Path) -> Path | None:
-    """The newest `last.ckpt` or `best.ckpt` of the runs below a folder; None where there is none."""
-    files = root.glob(f"**/checkpoints/{name}.ckpt")
-    return max(files, key=lambda file: file.stat().st_mtime, default=None)
+    """The `last.ckpt` or `best.ckpt` of the newest run below a folder that has one; None where there is none."""
+    return max(root.glob(f"**/checkpoints/{name}.ckpt"), key=_begun, default=None)
+
+
+def _begun(checkpoint: Path) -> float:
+    """When a checkpoint's run began, or went on: it may be saved anew while another run is newer."""
+    config = checkpoint.parent.parent / "config.yaml"
+    return (config if config.is_file() else checkpoint).stat().st_mtime
 
 
 def find_checkpoint(name: str, root: Path) -> Path:

@@ -124,9 +124,10 @@ class NCLCLI(LightningCLI):
                 callbacks.append(ProgressLines())
         if self.subcommand == "fit":
             loggers = self._loggers(root, checkpoint)
-            # without a monitor, and at the end of the epoch: the one to resume from
-            last = ModelCheckpoint(filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
-            callbacks.append(last)
+            if options.trainer.enable_checkpointing is not False:
+                # without a monitor, and at the end of the epoch: the one to resume from
+                last = ModelCheckpoint(filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+                callbacks.append(last)
             if loggers:
                 callbacks.append(LearningRateMonitor())
         elif self.subcommand == "test":
@@ -142,6 +143,8 @@ class NCLCLI(LightningCLI):
         elif self.subcommand == "predict":
             folder = output_folder("predict", root, checkpoint)
             callbacks.append(PredictionWriter(folder, options.model.threshold, checkpoint))
+            # they are written one by one; kept, those of a large folder would fill the memory
+            self.config_init[self.subcommand]["return_predictions"] = False
         callbacks.append(StopTogether())
         self.config_init[self.subcommand]["trainer"]["callbacks"] = callbacks
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
@@ -149,6 +152,12 @@ class NCLCLI(LightningCLI):
         trainer.callbacks.sort(key=lambda callback: getattr(callback, "filename", None) == "last")  # type: ignore[attr-defined]
         _warn_of_slow_halves(trainer)
         return trainer
+
+    def _instantiate_trainer(self, config: Any, callbacks: list[Any]) -> Trainer:
+        # `checkpoint` is always on, and Lightning refuses it then
+        if config.get("enable_checkpointing") is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+        return super()._instantiate_trainer(config, callbacks)
 
     def _loggers(self, root: str | None, checkpoint: str | None) -> list[Logger] | bool:
         """The run's own logger, then those given; a run that resumes goes on in its folder."""

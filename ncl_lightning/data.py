@@ -16,6 +16,7 @@ from ncl_lightning.datasets import Batch, EpochSampler, FixedSampler, Manipulati
 from ncl_lightning.entries import OnCount, entry, open_entry
 from ncl_lightning.errors import InputError
 from ncl_lightning.holdout import hold_out
+from ncl_lightning.images import IMAGE_SUFFIXES
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
 from ncl_lightning.predict import without_outputs
 from ncl_lightning.sampling import Draws, DrawSampler
@@ -254,8 +255,10 @@ class ManipulationDataModule(LightningDataModule):
         given = self.hparams["predict"]
         if not given:
             raise InputError("data.predict names nothing: give a picture or a folder, --data.predict PATH")
-        paths = [path for name in ([given] if isinstance(given, str) else given) for path in _matching(name)]
-        return [path.absolute() for path in paths] if any(path.is_absolute() for path in paths) else paths
+        if isinstance(given, str):
+            return _matching(given)
+        # one of them may be absolute, and what begins with .. is below no other's folder
+        return [path for name in given for path in _matching(os.path.abspath(name))]
 
     def _loader(self, dataset: Dataset[Batch], train: bool = False) -> DataLoader[Batch]:
         trainer = self.trainer
@@ -301,12 +304,13 @@ class ManipulationDataModule(LightningDataModule):
 
 
 def _matching(name: str) -> list[Path]:
-    """What a path or a pattern names; a path is itself, be it there or not."""
+    """What a path names, be it there or not, and the pictures that a pattern names."""
     if Path(name).exists() or not has_magic(name):
         return [Path(name)]
-    found = sorted(Path(match) for match in glob(name, recursive=True))
+    matches = sorted(Path(match) for match in glob(name, recursive=True))
+    found = [path for path in matches if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not found:
-        raise InputError(f"{name}: nothing is called so; give a picture, a folder or a pattern to --data.predict")
+        raise InputError(f"{name}: no picture is called so; give a picture, a folder or a pattern to --data.predict")
     return found
 
 

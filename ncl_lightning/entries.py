@@ -55,6 +55,10 @@ def entry(spec: SourceSpec) -> Entry:
         what = f"no such key as {', '.join(unknown)}" if unknown else "no source"
         raise InputError(f"data source {dict(spec)}: {what}; the keys are {', '.join(known)}")
     made = Entry(**spec)
+    if not isinstance(made.source, str | Mapping):
+        raise InputError(
+            f"data source {dict(spec)}: source is {made.source!r}; give a folder, a list or another source"
+        )
     if made.only not in (None, "tampered", "authentic"):
         raise InputError(f"data source {made.source}: only is {made.only!r}; write tampered or authentic")
     if not (made.weight is None or (_number(made.weight) and made.weight > 0)):

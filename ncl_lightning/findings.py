@@ -9,7 +9,7 @@ import numpy as np
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.fingerprints import Match, Prints, matches
-from ncl_lightning.images import Pair, read_image
+from ncl_lightning.images import read_image
 from ncl_lightning.inspection import Record
 from ncl_lightning.walk import Fault
 
@@ -104,9 +104,9 @@ def _kind(match: Match, one: Record, two: Record) -> str:
 def _untouched(tampered: Record, authentic: Record) -> bool:
     """The tampered picture is the authentic one within its mask too, but for compression."""
     try:
-        image, mask = Pair(tampered.image, tampered.mask).read()
+        image, mask = tampered.pair.read()
         other = read_image(authentic.image)
-    except InputError:  # a benchmark's mask with rules of its own
+    except InputError:
         return False
     if other.shape != image.shape:
         other = cv2.resize(other, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -38,6 +38,7 @@ class Record:
         split: Which part it belongs to.
         image: The picture.
         mask: Its mask; None for an authentic one.
+        pair: Both, as they are to be read.
         faults: What is wrong with it.
         traits: What a network could tell the class by: `size`, `format`, `JPEG table`, `mode`.
         thumb: (32, 32) uint8.
@@ -49,6 +50,7 @@ class Record:
     split: str
     image: Path
     mask: Path | None
+    pair: Pair
     faults: list[Fault] = field(default_factory=list)
     traits: dict[str, str] = field(default_factory=dict)
     thumb: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((SIDE, SIDE), np.uint8))
@@ -67,7 +69,7 @@ def inspect(task: tuple[str, Pair, int, int]) -> Record:
     Faults are noted, none raised.
     """
     split, pair, size, stride = task
-    record = Record(split, pair.image, pair.mask)
+    record = Record(split, pair.image, pair.mask, pair)
     try:
         image, mask = pair.read()
     except InputError as error:

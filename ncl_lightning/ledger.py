@@ -26,7 +26,7 @@ class Ledger:
     def __init__(self, path: Path, run: str, about: Mapping[str, Any]) -> None:
         self.path = path
         self.run = run
-        self.about = about
+        self.about = dict(about)
         self.done: dict[tuple[str, str], list[Row]] = {}
         for row in read_rows(path) if path.is_file() else []:
             if row.get("run") != run:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import instantiate_class
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
@@ -21,6 +20,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.metrics import ImageScores, ImageTable
 from ncl_lightning.network import PivotNetwork
+from ncl_lightning.own import instantiate
 
 
 class NCLModule(LightningModule):
@@ -210,7 +210,8 @@ class NCLModule(LightningModule):
         for name, value in terms.items():
             if name not in self.train_terms:
                 # not in the halves of `bf16-true`, which count no further than 256
-                self.train_terms[name] = MeanMetric().set_dtype(torch.float32).to(self.device)
+                self.train_terms[name] = MeanMetric().to(self.device)
+                self.train_terms[name].set_dtype(torch.float32)
             self.train_terms[name].update(value.detach().float(), size)
         loss = terms["loss"]
         # looked at once an epoch: to look at it is to wait for the device
@@ -403,18 +404,3 @@ def plain(value: Tensor) -> float | int | None:
     """A plain number; None where undefined."""
     number = value.item()
     return None if isinstance(number, float) and not math.isfinite(number) else number
-
-
-def instantiate(spec: dict[str, Any], key: str) -> Any:
-    """An object of one's own from `{class_path, init_args}`.
-
-    Raises:
-        InputError: No such class, or its arguments are wrong.
-    """
-    try:
-        return instantiate_class((), spec)
-    except (ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{key}: {spec.get('class_path', spec)} can't be made ({error}): "
-            "give class_path (an import path) and init_args"
-        ) from error

@@ -18,7 +18,7 @@ class Panels(Callback):
 
     Args:
         count: Pictures in a panel; 0: no panels. The first ones of the first process are shown.
-        every_n_epochs: Epochs between two panels.
+        every_n_epochs: Epochs between two panels; 0: none while training.
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 1) -> None:
@@ -27,7 +27,8 @@ class Panels(Callback):
         self._rows: list[draw.Image] = []
 
     def _wanted(self, trainer: Trainer) -> bool:
-        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.state.fn == "validate"
+        every = self.every_n_epochs
+        due = trainer.state.fn == "validate" or (every > 0 and (trainer.current_epoch + 1) % every == 0)
         return trainer.is_global_zero and not trainer.sanity_checking and due
 
     def on_validation_batch_end(

@@ -1,5 +1,6 @@
 """Heat maps, masks and overlays of pictures that have no truth, and a list of what was found."""
 
+import hashlib
 import os
 import sys
 from collections import Counter
@@ -24,6 +25,7 @@ from ncl_lightning.runs import of_all_processes
 
 OUTPUTS = ("heat", "mask", "overlay")
 CSV, PAGE = "predictions.csv", "predictions.html"
+_LONGEST = 200  # bytes of a name that more is appended to, also while it is written
 
 
 def without_outputs(files: Sequence[Path]) -> list[Path]:
@@ -55,10 +57,11 @@ def _others(given: Path, out: Path) -> list[Path]:
 def output_stems(files: Sequence[Path], root: Path) -> dict[str, Path]:
     """For each picture, the path below the output folder that its files' names begin with.
 
-    Sub-folders of `root` are kept; a stem that two pictures of a folder share is replaced by the full name.
+    Sub-folders of `root` are kept; a stem that two pictures of a folder share is replaced by the full name. One so long
+    that no file could be called that and `_overlay.png` is cut, and ends in a number of its own.
     """
-    whole = {str(file): file.relative_to(root) for file in files}
-    stems = {name: path.with_suffix("") for name, path in whole.items()}
+    whole = {str(file): _short(file.relative_to(root)) for file in files}
+    stems = {str(file): _short(file.relative_to(root).with_suffix("")) for file in files}
     while True:
         count = Counter(str(stem).casefold() for stem in stems.values())
         shared = [name for name, stem in stems.items() if count[str(stem).casefold()] > 1 and stem != whole[name]]
@@ -67,6 +70,15 @@ def output_stems(files: Sequence[Path], root: Path) -> dict[str, Path]:
             break
         stems |= {name: whole[name] for name in shared}
     return stems
+
+
+def _short(stem: Path) -> Path:
+    """The path, its last name cut to what leaves room in the 255 bytes of a file's name."""
+    name = os.fsencode(stem.name)
+    if len(name) <= _LONGEST:
+        return stem
+    number = hashlib.sha256(name).hexdigest()[:8]
+    return stem.with_name(f"{name[: _LONGEST - 9].decode(errors='ignore')}-{number}")
 
 
 class PredictionWriter(BasePredictionWriter):

@@ -21,6 +21,7 @@ from ncl_lightning.checkpoints import beside_checkpoint, load_checkpoint
 from ncl_lightning.cli import NCLCLI
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.distortions import CLEAN, DistortedSource, ladders
+from ncl_lightning.leakage import leaks
 from ncl_lightning.ledger import Ledger
 from ncl_lightning.module import NCLModule
 from ncl_lightning.per_image import Row
@@ -64,6 +65,8 @@ class RobustnessTrainer(Trainer):
         datamodule.guard.load_state_dict(checkpoint.get(type(datamodule).__qualname__, {}))
         for dataset in datasets:
             datamodule.guard.check(f"data.test: {dataset.name}", dataset.sources)
+        if found := leaks(datamodule):
+            ledger.about["leakage"] = found
         clean = [dataset.sources for dataset in datasets]
         began = time.monotonic()
         for number, (kind, level) in enumerate(pending):
@@ -142,6 +145,8 @@ class RobustnessCLI(NCLCLI):
             "checkpoint_sha256": file_hash(options.ckpt_path),
             "model": options.model.as_dict(),
             "data": {key: options.data[key] for key in ("test", *ManipulationDataModule.EVALUATION_KEYS)},
+            # what relative paths lie below: the same names elsewhere are other pictures
+            "root": str(Path(options.data.root or "").absolute()),
             "images": [len(loader.dataset) for loader in self.datamodule.test_dataloader()],
             "precision": str(self.trainer.precision),
             "limit_test_batches": self.trainer.limit_test_batches,

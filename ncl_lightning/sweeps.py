@@ -3,6 +3,7 @@
 import itertools
 import sys
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,15 +85,15 @@ def expand(file: Path) -> list[Run]:
     if twice:
         raise InputError(f"{file}: two runs are called {twice[0]}; give their config files different names")
     for run in runs:
-        _none_overruled(file, run)
+        _none_overruled(file, run, choices)
     return runs
 
 
-def _none_overruled(file: Path, run: Run) -> None:
+def _none_overruled(file: Path, run: Run, swept: Collection[str]) -> None:
     """Of a config file and an option before it the file wins, and runs that are called different would be alike.
 
     Raises:
-        InputError: A config file sets what an option before it has set.
+        InputError: A config file sets what is swept before it.
     """
     before: list[str] = []
     for name, value in run.options():
@@ -102,7 +103,8 @@ def _none_overruled(file: Path, run: Run) -> None:
                 raise InputError(
                     f"{file}: {value} sets {again[0]}, too, and comes later, so it would win; put `config` before it"
                 )
-        before.append(name)
+        elif name in swept:
+            before.append(name)
 
 
 def _keys(config: dict[str, Any], above: str = "") -> list[str]:

@@ -14,9 +14,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 import cv2
 import numpy as np
-from lightning.pytorch.cli import instantiate_class
 
 from ncl_lightning.blocks import SIDE
+from ncl_lightning.own import instantiate
 
 TrainSizing = Literal["resize", "crop", "pad"]
 EvalSizing = Literal["resize", "pad", "native"]
@@ -92,7 +92,7 @@ def augmentations(augment: Augmentation) -> list[Any]:
     field's colour, JPEG and blur changes, which hide fine traces and so buy robustness with accuracy.
     """
     if isinstance(augment, list):
-        return [instantiate_class((), spec) for spec in augment]
+        return [instantiate(spec, "data.augment") for spec in augment]
     flips = [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.RandomRotate90(p=0.5)]
     if augment == "usual":
         return [

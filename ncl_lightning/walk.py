@@ -49,6 +49,8 @@ class Walk:
                 self._fault("layout", [rest], error.line)
         else:
             self._path(Path(rest if colon and kind == "benco" else spec))
+        if not self.pairs and not self.faults and not (kind == "synthetic" and rest.isdecimal()):
+            self._fault("layout", [rest or spec], "there is no picture in it")
 
     def _fault(self, kind: str, files: Iterable[object], message: str) -> None:
         self.faults.append(Fault(kind, tuple(str(file) for file in files), message))

@@ -175,8 +175,33 @@ def test_photographs_and_other_layouts(tmp_path: Path, small_set: Path) -> None:
     assert Walk("synthetic:7").pairs == []
     assert [fault.kind for fault in Walk(str(tmp_path)).faults] == ["layout"]
     assert [fault.kind for fault in Walk(f"coverage:{tmp_path}").faults] == ["layout"]
+    # folders of the right names, and nothing in them
+    for name in ("Tp", "Gt"):
+        (tmp_path / "empty" / name).mkdir(parents=True)
+    for spec in (str(tmp_path / "empty"), f"synthetic:{tmp_path / 'empty'}"):
+        assert [fault.message for fault in Walk(spec).faults] == ["there is no picture in it"]
     with pytest.raises(InputError, match="nowhere"):
         Walk("nowhere")
+
+
+def test_a_mask_is_read_as_its_benchmark_means_it(clean: Path, tmp_path: Path) -> None:
+    """In NIST16 black is tampered; read inside out, a small manipulation would be called an untouched copy."""
+    base = tmp_path / "NC2016_Test0613"
+    original = cv2.imread(str(next((clean / "train" / "Au").iterdir())))
+    forged, mask = original.copy(), np.full(original.shape[:2], 255, np.uint8)
+    forged[20:48, 20:48], mask[20:48, 20:48] = 255 - forged[20:48, 20:48], 0
+    files = {"probe/NC2016_1.png": forged, "world/NC2016_2.png": original, "reference/manipulation/mask/1.png": mask}
+    for name, image in files.items():
+        write(base / name, image)
+    (base / "reference/manipulation/NC2016-manipulation-ref.csv").write_text(
+        "TaskID|ProbeFileID|ProbeFileName|ProbeMaskFileName|IsTarget|BaseFileName|IsManipulationTypeRemoval\n"
+        "manipulation|A|probe/NC2016_1.png|reference/manipulation/mask/1.png|Y|world/W1.jpg|N\n"
+        "manipulation|B|world/NC2016_2.png||N||\n"
+    )
+    audit(train=[f"nist16:{tmp_path}"], json=tmp_path / "audit.json", size=96, workers=0)
+    kinds = {entry["kind"] for entry in json.loads((tmp_path / "audit.json").read_text())}
+    assert "shared-content" in kinds
+    assert "contradiction" not in kinds
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

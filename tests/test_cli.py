@@ -18,6 +18,8 @@ from conftest import TINY, command, make_set, succeed
 from lightning.pytorch import Trainer
 
 from ncl_lightning import cli
+from ncl_lightning.checkpoints import find_checkpoint
+from ncl_lightning.cli import NCLCLI
 from ncl_lightning.predict import output_stems
 
 
@@ -271,6 +273,11 @@ def test_every_picture_has_files_of_its_own() -> None:
     assert len({str(stem).casefold() for stem in stems.values()}) == len(names)
     assert stems["in/y.png"] == Path("y")
     assert stems["in/sub/x.png"] == Path("sub/x")
+    # room for `_overlay.png` in 255 bytes, of letters of two bytes each as well
+    long = [Path("in", f"{'ü' * 120}{end}.png") for end in ("a", "b")]
+    short = output_stems(long, Path("in")).values()
+    assert len(set(short)) == 2
+    assert all(len(stem.name.encode()) <= 200 for stem in short)
 
 
 def test_predict_takes_none_of_its_own_pictures(trained: Path, tmp_path: Path) -> None:
@@ -361,6 +368,35 @@ def test_a_run_that_is_told_to_stop_says_how_to_go_on(
         assert torch.load(last, weights_only=True)["epoch"] == epoch - 1
 
 
+def test_a_run_without_checkpoints_and_panels(tmp_path: Path, small_set: Path) -> None:
+    options = [*TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", "--panels.every_n_epochs=0"]
+    succeed("fit", *options, "--trainer.enable_checkpointing=false", f"--trainer.default_root_dir={tmp_path}")
+    run = tmp_path / "version_0"
+    assert logged(run, "val/f1")
+    assert not list(run.glob("checkpoints/*"))
+    assert not (run / "panels").exists()
+
+
+def test_predict_keeps_no_map_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_set: Path) -> None:
+    words = ["predict", f"--data.predict={small_set}", f"--trainer.default_root_dir={tmp_path / 'out'}"]
+    monkeypatch.setattr(sys, "argv", ["ncl_lightning", *words])
+    assert not NCLCLI().trainer.predict_loop.return_predictions
+
+
+def test_the_newest_run_is_the_one_that_began_last(tmp_path: Path) -> None:
+    """An older one may still be saving."""
+    for age, (run, files) in enumerate({"new": ["best", "last"], "old": ["best"], "newest": []}.items()):
+        for name in files:
+            (tmp_path / run / "checkpoints").mkdir(parents=True, exist_ok=True)
+            (tmp_path / run / "checkpoints" / f"{name}.ckpt").touch()
+            os.utime(tmp_path / run / "checkpoints" / f"{name}.ckpt", (age, age))
+        (tmp_path / run).mkdir(exist_ok=True)
+        (tmp_path / run / "config.yaml").touch()
+    for run, began in (("old", 10), ("new", 20), ("newest", 30)):
+        os.utime(tmp_path / run / "config.yaml", (began, began))
+    assert find_checkpoint("best", tmp_path).parent.parent.name == "new"
+
+
 @pytest.mark.parametrize("validation", [[], ["--trainer.check_val_every_n_epoch=3"]], ids=["often", "seldom"])
 def test_a_run_that_diverges_ends_in_one_line(tmp_path: Path, validation: list[str]) -> None:
     data = make_set(tmp_path / "data", 6)
@@ -437,6 +473,16 @@ def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:
             1,
             "resnet",
         ),
+        (["fit", "--data.train=[{source: 5}]", "--data.val=synthetic:2"], 1, "source is 5"),
+        (
+            [
+                *("fit", "--data.train=[synthetic:8]", "--data.val=synthetic:2"),
+                '--data.augment=[{"class_path": "albumentations.HorizontalFlop"}]',
+            ],
+            1,
+            "HorizontalFlop",
+        ),
+        (["export", "shipped", "/proc/nowhere/x.ckpt"], 1, "/proc/nowhere"),
         (["fit"], 1, "--data.train"),
         (["fit", "--data.train=[nowhere]", "--data.val=nowhere"], 1, "nowhere"),
         (["test", "--data.test={a: synthetic:2}"], 1, "--ckpt_path"),

@@ -218,6 +218,10 @@ def test_a_killed_run_ends_like_an_unbroken_one(trained: Path, options: list[obj
     resumed = succeed(*broken, PYTHONPATH=str(tmp_path))
     assert "noise 100 (1 of 2" in resumed.stdout
     assert part.read_bytes() == table.read_bytes()
+    # the same names below another folder are other pictures
+    other = command(*options, f"--data.root={tmp_path}", f"--trainer.default_root_dir={tmp_path / 'broken'}")
+    assert other.returncode == 1
+    assert "other settings" in other.stderr.splitlines()[-1]
     # another threshold is another run
     other = command(*options, "--model.threshold=0.3", f"--trainer.default_root_dir={tmp_path / 'broken'}")
     assert other.returncode == 1
