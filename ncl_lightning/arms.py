@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ncl_lightning.files import write_json, write_text
-from ncl_lightning.pairing import Arm, compare, load
+from ncl_lightning.pairing import Arm, compare, load, one_run_each
 from ncl_lightning.plots import learning_curves
 from ncl_lightning.sweeps import Run
 
@@ -89,18 +89,14 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> str:
         for one in found
     ]
     note = f"Of {len(found)} differences at most about 5 % would hold where there is none."
-    if any(map(_one_each, found)):
+    if any(map(one_run_each, found)):
         note += " Of one run each, nothing is known over seeds."
     return "\n".join([*lines, "", note if found else ""]) + "\n"
 
 
-def _one_each(one: Mapping[str, Any]) -> bool:
-    return len(one["runs_a"]) == len(one["runs_b"]) == 1
-
-
 def _over_seeds(one: Mapping[str, Any]) -> tuple[str, str]:
     """The interval over images and seeds, and whether the difference holds."""
-    if _one_each(one):
+    if one_run_each(one):
         return "–", "–"
     return _ends(one["low"], one["high"]), "yes" if one["holds"] else "no"
 

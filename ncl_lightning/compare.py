@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
-from ncl_lightning.pairing import Arm, compare, load
+from ncl_lightning.pairing import Arm, compare, load, one_run_each
 
 _SHORT = 8  # characters of a name that heads a column
 
@@ -55,7 +55,7 @@ def show(found: Sequence[dict[str, Any]], level: float) -> None:
         Console().print(table, "")
     notes = [f"{sum(one['holds'] for one in found)} of {len(found)} differences hold"]
     notes[0] += f" (where nothing differs, at most about {(1 - level) * 100:g} % would by chance)."
-    if any(len(one["runs_a"]) == len(one["runs_b"]) == 1 for one in found):
+    if any(map(one_run_each, found)):
         notes.append("One run each: the intervals are over images alone. To compare methods, give seeds by --group.")
     Console().print(" ".join(notes), highlight=False)
 

@@ -6,7 +6,7 @@ is cancels out.
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,3 +169,8 @@ def compare(
                 }
             )
     return out
+
+
+def one_run_each(found: Mapping[str, Any]) -> bool:
+    """Whether a difference that `compare` found is of single runs: its interval is over images alone then."""
+    return len(found["runs_a"]) == len(found["runs_b"]) == 1

@@ -98,7 +98,7 @@ def _none_overruled(file: Path, run: Run, swept: Collection[str]) -> None:
     before: list[str] = []
     for name, value in run.options():
         if name == "config" and Path(value).is_file():
-            again = [key for key in _keys(_read(Path(value))) if any(_overlap(key, other) for other in before)]
+            again = [key for key in _keys(_yaml(Path(value)) or {}) if any(_overlap(key, other) for other in before)]
             if again:
                 raise InputError(
                     f"{file}: {value} sets {again[0]}, too, and comes later, so it would win; put `config` before it"
@@ -122,15 +122,19 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        sweep = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file; give a sweep file, as in configs/experiments") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: no YAML ({error})") from error
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; give a sweep file, as in configs/experiments")
+    sweep = _yaml(file)
     if not isinstance(sweep, dict):
         raise InputError(f"{file}: no sweep file; see configs/experiments")
     return sweep
+
+
+def _yaml(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: no YAML ({error})") from error
 
 
 def _label(name: str, value: Any) -> str:

@@ -220,6 +220,9 @@ def test_a_config_that_would_undo_what_is_swept_is_refused(tmp_path: Path, sweep
     settings["parameters"] = {"config": settings["parameters"].pop("config"), **settings["parameters"]}
     sweep.write_text(yaml.safe_dump(settings, sort_keys=False))
     assert len(expand(sweep)) == 4
+    # a config may hold comments alone
+    (tmp_path / "plain.yaml").write_text("# the defaults")
+    assert len(expand(sweep)) == 4
     settings["parameters"] = {"model": {"value": {"lambda_ncl": 1.0}}, **settings["parameters"]}
     sweep.write_text(yaml.safe_dump(settings, sort_keys=False))
     with pytest.raises(InputError, match=r"sets model\.lambda_ncl"):
