@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from commands import run_forked, run_fresh
 
 # one thread a test process: several would fight for the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,8 +19,10 @@ ROOT = Path(__file__).parent.parent
 # files with tests of minutes
 LONG = ("test_quickstart", "test_readme", "test_experiment", "test_ddp")
 TINY = [
-    "--model.encoder=resnet18",
+    # a checkpoint of 4 MB: writing 170 took longer than training
+    "--model.encoder=tu-mobilenetv3_small_050",
     "--model.decoder=Unet",
+    '--model.options={"decoder_channels": [16, 8, 8, 8, 8]}',
     "--model.branch_channels=8",
     "--model.embedding_dim=8",
     "--data.size=64",
@@ -63,25 +66,15 @@ def small_set(tmp_path: Path) -> Path:
 
 
 def command(
-    *arguments: object, cwd: Path = ROOT, timeout: float = 240, **environment: str
+    *arguments: object, cwd: Path = ROOT, timeout: float = 240, fresh: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m ncl_lightning …` as a user types it; the whole process group ends at the time limit."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ncl_lightning", *(str(argument) for argument in arguments)],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        raise AssertionError(f"still running after {timeout} s\n{out[-3000:]}\n{err[-3000:]}") from None
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    """`python -m ncl_lightning …` as a user types it; its whole process group ends at the time limit.
+
+    `fresh`: in a new interpreter, for what does not bear a fork.
+    """
+    words = [str(argument) for argument in arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **environment}
+    return (run_fresh if fresh else run_forked)(words, cwd, environment, timeout)
 
 
 def succeed(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

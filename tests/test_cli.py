@@ -575,7 +575,8 @@ def test_no_run_goes_on_from_an_exported_checkpoint(trained: Path, tmp_path: Pat
 def test_wandb_without_an_account_is_one_line(small_set: Path, tmp_path: Path) -> None:
     options = [*TINY, f"--data.train={small_set}", f"--data.val={small_set}", "--config=configs/wandb.yaml"]
     nobody = {"HOME": str(tmp_path), "WANDB_MODE": "online", "WANDB_API_KEY": ""}
-    refused = command("fit", *options, f"--trainer.default_root_dir={tmp_path / 'runs'}", **nobody)
+    root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
+    refused = command("fit", *options, root, fresh=True, **nobody)
     assert refused.returncode == 1
     assert re.search("^ncl_lightning: wandb: .*WANDB_MODE=offline$", refused.stderr, re.MULTILINE)
     assert "Traceback" not in refused.stderr

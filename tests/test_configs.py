@@ -112,6 +112,7 @@ def test_a_sweep_agents_child_leaves_config_metrics_and_panels(tmp_path: Path) -
         "--trainer.logger.save_dir",
         tmp_path,
         f"--trainer.default_root_dir={tmp_path / 'runs'}",
+        fresh=True,
         WANDB_MODE="offline",
         WANDB_SWEEP_ID="abc123",
         WANDB_RUN_ID="run1",
