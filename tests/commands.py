@@ -67,6 +67,8 @@ def _front_door(words: list[str], cwd: Path, environment: dict[str, str], out: P
     os.setsid()
     for stream, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
+    # what it starts itself is started by the usual way again
+    multiprocessing.set_start_method(None, force=True)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
