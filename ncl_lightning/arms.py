@@ -18,7 +18,7 @@ from ncl_lightning.pairing import Arm, compare, load, one_run_each
 from ncl_lightning.plots import learning_curves
 from ncl_lightning.sweeps import Run
 
-SCORES = {"auc": "AUC", "ap": "AP", "f1_val": "F1 (val. threshold)", "f1": "F1 at 0.5"}
+SCORES = {"auc": "AUC", "ap": "AP", "f1_val": "F1 (val. threshold)", "f1": "F1 (model.threshold)"}
 
 
 def summarise(out: Path, runs: Sequence[Run]) -> str:

@@ -45,7 +45,7 @@ def run_forked(
 def run_fresh(
     words: list[str], cwd: Path, environment: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """The same in a new interpreter."""
+    """The same in a new interpreter, and to the end of all that writes to its output."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ncl_lightning", *words],
         cwd=cwd,

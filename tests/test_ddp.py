@@ -100,7 +100,7 @@ def test_two_processes_that_are_told_to_stop_end_together(tmp_path: Path) -> Non
     options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
     options += ["--trainer.callbacks=[{class_path: stopper.Stopper}]", f"--trainer.default_root_dir={tmp_path}"]
     # its output ends when the last process does
-    done = command("fit", *TWO, *options, PYTHONPATH=str(tmp_path))
+    done = command("fit", *TWO, *options, fresh=True, PYTHONPATH=str(tmp_path))
     assert done.returncode == 143, done.stderr
     assert "Traceback" not in done.stderr
     last = tmp_path / "version_0" / "checkpoints" / "last.ckpt"

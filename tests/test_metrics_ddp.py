@@ -61,7 +61,8 @@ def test_any_number_of_processes_gives_the_same_bits(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     worker(0, 1, str(tmp_path))
-    context = mp.spawn(worker, (world, str(tmp_path)), nprocs=world, join=False)
+    # from a server that has imported torch, see commands.py
+    context = mp.start_processes(worker, (world, str(tmp_path)), world, join=False, start_method="forkserver")
     assert context is not None
     try:
         end = time.monotonic() + TIMEOUT
