@@ -56,10 +56,7 @@ def worker(rank: int, world: int, folder: str) -> None:
 
 @pytest.mark.timeout(2 * TIMEOUT)
 @pytest.mark.parametrize("world", [2, 3])
-def test_any_number_of_processes_gives_the_same_bits(
-    world: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_any_number_of_processes_gives_the_same_bits(world: int, tmp_path: Path) -> None:
     worker(0, 1, str(tmp_path))
     # from a server that has imported torch, see commands.py
     context = mp.start_processes(worker, (world, str(tmp_path)), world, join=False, start_method="forkserver")
