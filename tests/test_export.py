@@ -3,11 +3,15 @@
 import hashlib
 import json
 import math
+import runpy
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from conftest import command, make_set, succeed
+from conftest import ROOT, command, make_set, succeed
+from sklearn.metrics import f1_score, roc_auc_score
 
 from ncl_lightning.checkpoints import SHIPPED
 from ncl_lightning.errors import InputError
@@ -101,3 +105,18 @@ def test_the_shipped_model_is_small_and_has_a_card() -> None:
     assert (SHIPPED.parent / "../../docs/model.png").is_file()
     checkpoint = torch.load(SHIPPED, weights_only=True)
     assert checkpoint["val_threshold"] is not None
+
+
+def test_the_cut_is_chosen_by_plain_f1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """benchmarks/choose_cut.py, on a few pictures; its curve against a loop."""
+    names = runpy.run_path(str(ROOT / "benchmarks" / "choose_cut.py"))
+    rng = np.random.default_rng(0)
+    probability, mask = rng.random((30, 40)).astype(np.float32), rng.random((30, 40)) < 0.2
+    auc, curve = names["scores"](probability, mask)
+    assert auc == pytest.approx(roc_auc_score(mask.ravel(), probability.ravel()))
+    for threshold, f1 in zip(names["THRESHOLDS"], curve, strict=True):
+        assert f1 == pytest.approx(f1_score(mask.ravel(), probability.ravel() >= threshold))
+    monkeypatch.setattr(sys, "argv", ["choose_cut.py", "shipped", "synthetic:4", "--most", "2"])
+    names["main"]()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-5] for line in lines[1:-1]] == ["2"] * 3
