@@ -11,8 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ncl_lightning.datasets import Batch
-from ncl_lightning.metrics import ImageTable
 from ncl_lightning.patches import AUTHENTIC, BRANCHES, CONTOUR, TAMPERED, categorise, sides
+from ncl_lightning.table import ImageTable, Means
 
 Groups = tuple[tuple[int, ...], tuple[int, ...]]
 CATEGORIES = {"tampered": TAMPERED, "authentic": AUTHENTIC, "contour": CONTOUR}
@@ -98,8 +98,8 @@ class ContrastStatistics(Callback):
     `contrast/<phase>/<branch>/<pair>` is the mean cosine similarity of a pair of categories in a branch's space,
     `…/margin` and `…/lean` what they amount to (see `image_statistics`), `contrast/<phase>/count/<category>` and
     `…/share/<category>` the patches of each category in an image. All are taken in each image and averaged over the
-    images that have them, so an image counts once and large regions count no more than small ones; the same on any
-    number of processes.
+    images that have them, so large regions count no more than small ones; on any number of processes. A validation
+    image counts once, a training one each time that it is drawn, since it comes augmented otherwise.
 
     Args:
         train: Log the training statistics (over the epoch).
@@ -108,11 +108,11 @@ class ContrastStatistics(Callback):
 
     def __init__(self, train: bool = True, val: bool = True) -> None:
         self.enabled = {"train": train, "val": val}
-        self.tables: dict[str, ImageTable] = {}
+        self.tables: dict[str, ImageTable | Means] = {}
 
-    def _start(self, phase: Literal["train", "val"], loader: Any, module: LightningModule) -> None:
+    def _start(self, phase: Literal["train", "val"], table: ImageTable | Means, module: LightningModule) -> None:
         if self.enabled[phase]:
-            self.tables[phase] = ImageTable(len(loader.dataset), COLUMNS).to(module.device)
+            self.tables[phase] = table.to(module.device)
 
     @torch.no_grad()
     def _update(self, phase: Literal["train", "val"], module: LightningModule, outputs: Any, batch: Batch) -> None:
@@ -127,7 +127,12 @@ class ContrastStatistics(Callback):
             groups = sides(module.hparams["contour_role"], branch)
             stats = image_statistics(getattr(output, branch), categories, groups)
             columns.append(torch.stack([stats[name] for name in STATISTICS], 1))
-        self.tables[phase].update(batch["index"], torch.cat(columns, 1))
+        rows = torch.cat(columns, 1)
+        table = self.tables[phase]
+        if isinstance(table, Means):
+            table.update(rows)
+        else:
+            table.update(batch["index"], rows)
 
     def _end(self, phase: Literal["train", "val"], module: LightningModule) -> None:
         table = self.tables.pop(phase, None)
@@ -137,8 +142,8 @@ class ContrastStatistics(Callback):
             module.log(f"contrast/{phase}/{name}", value.float(), rank_zero_only=False)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a table with a row for each training image."""
-        self._start("train", trainer.train_dataloader, pl_module)
+        """Begin anew."""
+        self._start("train", Means(COLUMNS), pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -152,7 +157,8 @@ class ContrastStatistics(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a table with a row for each validation image."""
-        self._start("val", trainer.val_dataloaders, pl_module)
+        loader: Any = trainer.val_dataloaders
+        self._start("val", ImageTable(len(loader.dataset), COLUMNS), pl_module)
 
     def on_validation_batch_end(
         self,

@@ -20,7 +20,7 @@ from ncl_lightning.images import IMAGE_SUFFIXES
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
 from ncl_lightning.predict import without_outputs
 from ncl_lightning.sampling import Draws, DrawSampler
-from ncl_lightning.sources import Source, SourceSpec, find_images
+from ncl_lightning.sources import SHEET, Source, SourceSpec, find_images
 from ncl_lightning.transforms import (
     Augmentation,
     EvalSizing,
@@ -268,7 +268,9 @@ class ManipulationDataModule(LightningDataModule):
             sampler = DrawSampler(self._draws, world, rank)
         else:
             kind: Callable[..., EpochSampler] = EpochSampler if train else FixedSampler
-            sampler = kind(dataset, num_replicas=world, rank=rank, shuffle=train, seed=self.seed)
+            # shuffled by the sum of seed and epoch: far apart, no seed repeats another's epochs
+            far = self.seed * 1_000_003
+            sampler = kind(dataset, num_replicas=world, rank=rank, shuffle=train, seed=far)
         # padded to a common size, a picture's score would depend on those beside it
         alone = self.hparams["eval_sizing"] == "native"
         evaluation_size = 1 if alone else self.hparams["eval_batch_size"] or self.hparams["batch_size"]
@@ -320,11 +322,16 @@ def _pictures(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder; give a picture or a folder to --data.predict")
-    masks = path / "Gt" if (path / "Tp").is_dir() else None
-    files = without_outputs([file for file in find_images(path) if masks is None or masks not in file.parents])
+    files = without_outputs([file for file in find_images(path) if not _of_a_data_set(file)])
     if not files:
         raise InputError(f"{path}: no picture in this folder; give one with images to --data.predict")
     return files
+
+
+def _of_a_data_set(file: Path) -> bool:
+    """A mask in a Gt/ beside Tp/, or the sheet that `synthesize` lays there."""
+    sheet = file.name == SHEET and (file.parent / "Tp").is_dir()
+    return sheet or any(folder.name == "Gt" and (folder.parent / "Tp").is_dir() for folder in file.parents)
 
 
 _EXAMPLE = {

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from ncl_lightning.errors import InputError
 
@@ -306,7 +307,21 @@ def _pillow_samples(picture: Image.Image) -> NDArray[Any]:
         picture = picture.convert("RGBA" if mode == "PA" or "transparency" in picture.info else "RGB")
     elif mode not in ("L", "LA", "RGB", "RGBA", "F") and not mode.startswith("I"):
         picture = picture.convert("RGB")
+    elif picture.format == "TIFF" and mode not in ("L", "LA", "RGB", "RGBA"):
+        return _tiff_grey(picture)
     return np.asarray(picture)
+
+
+def _tiff_grey(picture: Image.Image) -> NDArray[Any]:
+    """Grey samples (H, W) of more than 8 bit, 0 black. Pillow leaves white at 0, and reads 32 bit as signed."""
+    samples, tags = np.asarray(picture), picture.tag_v2  # type: ignore[attr-defined]
+    if samples.dtype == np.int32 and tags.get(BITSPERSAMPLE, (32,))[0] == 32 and tags.get(SAMPLEFORMAT, (1,))[0] == 1:
+        samples = samples.view(np.uint32)
+    if tags.get(PHOTOMETRIC_INTERPRETATION, 1) != 0:
+        return samples
+    if samples.dtype.kind == "f":
+        return _full_scale(np.nan_to_num(samples, posinf=0, neginf=0)) - samples
+    return np.iinfo(samples.dtype).max - samples
 
 
 def _eight_bit(samples: NDArray[Any]) -> Pixels:
@@ -314,10 +329,13 @@ def _eight_bit(samples: NDArray[Any]) -> Pixels:
     if samples.dtype == np.uint8:
         return samples
     values = np.nan_to_num(samples.astype(np.float32), nan=0, posinf=0, neginf=0)
+    return (values.clip(0) * (255 / _full_scale(values, samples.dtype.kind == "f")) + 0.5).astype(np.uint8)
+
+
+def _full_scale(values: NDArray[Any], real: bool = True) -> float:
+    """What white is: the least of 1 (floats), 255 and 65535 that holds all values, else the greatest."""
     top = float(values.max())
-    ranges = (1.0, 255.0, 65535.0) if samples.dtype.kind == "f" else (255.0, 65535.0)
-    full = next((end for end in ranges if top <= end), top)
-    return (values.clip(0) * (255 / full) + 0.5).astype(np.uint8)
+    return next((end for end in (*((1.0,) if real else ()), 255.0, 65535.0) if top <= end), top)
 
 
 def _rgb(samples: NDArray[Any]) -> Pixels:
@@ -336,8 +354,9 @@ def _levels(samples: NDArray[Any]) -> Pixels:
         level = pixels
     elif pixels.shape[2] in (2, 4):
         colour, alpha = pixels[..., :-1], pixels[..., -1]
-        # transparent means untouched, unless the drawing is all in the alpha channel
-        level = alpha if np.ptp(alpha) and not np.ptp(colour) else np.where(alpha > 127, colour.max(2), 0)
+        # transparent means untouched, unless all is (an exporter's slip), or the drawing is all in the alpha channel
+        drawn = (alpha > 127) | (not alpha.any())
+        level = alpha if np.ptp(alpha) and not np.ptp(colour) else np.where(drawn, colour.max(2), 0)
     else:
         level = pixels.max(2)
     # masks saved as labels: 1 is tampered

@@ -129,7 +129,8 @@ def _mask_faults(record: Record, pair: Pair, mask: Mask) -> None:
     """Empty, full, inverted-looking and non-binary masks."""
     assert pair.mask is not None
     levels = read_image(pair.mask).max(2) if pair.mask_of is None else (mask * np.uint8(255))
-    grey = float(((levels > 16) & (levels < 240)).mean())
+    # two levels are told apart, whichever they are
+    grey = float(((levels > 16) & (levels < 240)).mean()) if len(np.unique(levels)) > 2 else 0.0
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
     both = (pair.image, pair.mask)
     if not mask.any():

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from ncl_lightning.distortions import CLEAN
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
@@ -27,14 +29,19 @@ class Ledger:
         self.path = path
         self.run = run
         self.about = dict(about)
-        self.done: dict[tuple[str, str], list[Row]] = {}
-        for row in read_rows(path) if path.is_file() else []:
-            if row.get("run") != run:
+        self.done = self._read()
+
+    def _read(self) -> dict[tuple[str, str], list[Row]]:
+        """What the file holds, by distortion and level."""
+        found: dict[tuple[str, str], list[Row]] = {}
+        for row in read_rows(self.path) if self.path.is_file() else []:
+            if row.get("run") != self.run:
                 raise InputError(
-                    f"{path}: holds the robustness of another checkpoint or of other settings; "
+                    f"{self.path}: holds the robustness of another checkpoint or of other settings; "
                     "give another folder by --trainer.default_root_dir, or remove the file"
                 )
-            self.done.setdefault((str(row["distortion"]), str(row["level"])), []).append(row)
+            found.setdefault((str(row["distortion"]), str(row["level"])), []).append(row)
+        return found
 
     def add(self, kind: str, level: str, sets: Mapping[str, Mapping[str, Any]]) -> None:
         """Take in the scores of a level (`results.json`'s form) of each set."""
@@ -58,8 +65,11 @@ class Ledger:
         return [row for name in sets for row in found if row["set"] == name]
 
     def write(self, plan: Mapping[str, list[str]]) -> None:
-        """Write both files whole."""
-        write_rows(self.path, self.rows(plan))
+        """Write both files whole, with the levels that another command has added meanwhile."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(".lock")):
+            self.done = {**self._read(), **self.done}
+            write_rows(self.path, self.rows(plan))
         # by way of text: the settings hold paths
         write_json(self.path.with_suffix(".json"), json.loads(json.dumps({"run": self.run, **self.about}, default=str)))
 

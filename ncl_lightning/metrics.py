@@ -34,7 +34,7 @@ GRID = torch.arange(101, dtype=torch.float32) / 100
 
 COUNTS = (
     "tp", "fp", "positives", "negatives", "pairs", "best_tp", "best_fp", "inverse_tp", "inverse_fp",
-    "precisions", "tampered_pixels", "valid_pixels", "unsound",
+    "precisions", "tampered_pixels", "valid_pixels", "unsound", "untouched",
 )  # fmt: skip
 
 MEANS = (
@@ -48,10 +48,12 @@ class ImageScores(ImageRows):
 
     Prediction: p > threshold, strictly. Pixel scores are taken per image and averaged, unweighted, over the tampered
     images (those with a tampered valid pixel), as IMDL-BenCo does: on an authentic image F1 can't but be 0. Authentic
-    images count apart, by the false-positive rate. What is undefined is NaN and left out of its mean: AUC on an image
-    tampered all over, everything on one without a valid pixel. `ncl_lightning.scores` defines each score.
+    images count apart, by the false-positive rate. A tampered one of which no tampered pixel is left (its region went
+    lost in reducing it, or its mask is empty) is neither; at image level it is tampered. What is undefined is NaN and
+    left out of its mean: AUC on an image tampered all over, everything on one without a valid pixel.
+    `ncl_lightning.scores` defines each score.
 
-    The state is 13 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB for an image of any size.
+    The state is 14 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB for an image of any size.
     Sums are exact (`math.fsum`), so the numbers are the same to the bit on 1, 2 or 3 processes.
 
     Args:
@@ -90,7 +92,13 @@ class ImageScores(ImageRows):
 
     @torch.no_grad()
     def update(
-        self, probability: Tensor, mask: Tensor, valid: Tensor, index: Tensor, score: Tensor | None = None
+        self,
+        probability: Tensor,
+        mask: Tensor,
+        valid: Tensor,
+        index: Tensor,
+        score: Tensor | None = None,
+        authentic: Tensor | None = None,
     ) -> None:
         """Add a batch.
 
@@ -100,6 +108,8 @@ class ImageScores(ImageRows):
             valid: (B,1,H,W) bool; False = padding.
             index: (B,) int64.
             score: (B,) in [0,1], an image-level score of the network's own; else the highest valid probability.
+            authentic: (B,) bool, which pictures are; else those without a tampered valid pixel, by which all presets
+                go.
 
         Raises:
             ValueError: The shapes don't fit.
@@ -125,7 +135,9 @@ class ImageScores(ImageRows):
             tampered, area = (pixels.flatten(1).sum(1).cpu() for pixels in (mask & valid, valid))
         given = top if score is None else score.cpu().float()
         unsound = top.isnan() | ~((given >= 0) & (given <= 1))
-        self.counts[rows] = torch.cat([counts, torch.stack([tampered, area, unsound], 1)], 1).to(self.counts)
+        by_mask = authentic is None or self.preset is not None
+        untouched = tampered == 0 if by_mask else authentic.cpu() & (tampered == 0)  # type: ignore[union-attr]
+        self.counts[rows] = torch.cat([counts, torch.stack([tampered, area, unsound, untouched], 1)], 1).to(self.counts)
         self.curves[rows] = curves.to(self.curves)
         self.floats[rows] = torch.stack([given, best_at], 1).to(self.floats)
 
@@ -143,7 +155,8 @@ class ImageScores(ImageRows):
         """The scores of the set, scalars on the CPU.
 
         Returns:
-            `images`, `tampered_images`, `authentic_images`, `empty_images` (no valid pixel): int64.
+            `images`, `tampered_images`, `authentic_images`, `empty_images` (neither: no valid pixel, or no tampered one
+            left): int64.
             Means over the tampered images, float64 in [0,1], higher is better: `f1`, `iou`, `auc`, `ap` (average
             precision), `precision`, `recall`, `accuracy`, `f1_permuted`, `f1_best` (each image at its own best
             threshold), `f1_all_tampered`.
@@ -173,17 +186,17 @@ class ImageScores(ImageRows):
         else:
             out["f1_best_set"] = out["threshold_best_set"] = torch.tensor(torch.nan, dtype=torch.float64)
         out["fpr_authentic"] = mean(columns["fpr"][authentic])
-        known = tampered | authentic
-        out |= image_scores(columns["score"][known], tampered[known], self.threshold)
+        known = ~columns["score"].isnan()
+        out |= image_scores(columns["score"][known], ~authentic[known], self.threshold)
         out["image_com_f1"] = harmonic_mean(out["f1"], out["image_harmonic"])
         return out
 
     def per_image(self) -> dict[str, Tensor]:
         """Columns (M,) over the images seen, in index order, on the CPU; every process must call it.
 
-        `index`, `tampered` and `authentic` (both False: no valid pixel), `score`, the counts, and every score that
-        `compute` averages, plus `fpr` and `threshold_best` (-1: call everything tampered). Where `compute` takes the
-        mean over tampered images, authentic ones have NaN, but for `accuracy`.
+        `index`, `tampered` and `authentic` (both False: no valid pixel, or no tampered one left), `score`, the counts,
+        and every score that `compute` averages, plus `fpr` and `threshold_best` (-1: call everything tampered). Where
+        `compute` takes the mean over tampered images, authentic ones have NaN, but for `accuracy`.
         """
         with self._merged():
             return self._columns()
@@ -219,7 +232,7 @@ class ImageScores(ImageRows):
         return {
             "index": rows,
             "tampered": tampered,
-            "authentic": ~tampered & ~empty,
+            "authentic": (counts["untouched"] > 0) & ~empty,
             "score": score.double().where(~empty, torch.nan),
             **scores,
             "auc": ratio(counts["pairs"], 2 * positives * negatives),
@@ -227,7 +240,7 @@ class ImageScores(ImageRows):
             "f1_val": self._at_val_threshold(rows, positives),
             "f1_best": f1_score(counts["best_tp"], counts["best_fp"], positives),
             "threshold_best": best_at.double().where(positives > 0, torch.nan),
-            **{name: value for name, value in counts.items() if name not in ("unsound", "precisions")},
+            **{name: value for name, value in counts.items() if name not in ("unsound", "precisions", "untouched")},
         }
 
     def _at_val_threshold(self, rows: Tensor, positives: Tensor) -> Tensor:
@@ -244,7 +257,7 @@ class ImageScores(ImageRows):
         positives = counts[:, COUNTS.index("positives")][:, None]
         negatives = counts[:, COUNTS.index("negatives")][:, None]
         tampered = positives[:, 0] > 0
-        authentic = ~tampered & (negatives[:, 0] > 0)
+        authentic = (counts[:, COUNTS.index("untouched")] > 0) & (negatives[:, 0] > 0)
         t, f, p = tp[tampered], fp[tampered], positives[tampered].expand(-1, len(GRID))
         table = {
             "f1": f1_score(t, f, p),

@@ -264,7 +264,7 @@ class NCLModule(LightningModule):
         """Scores at network size, and the loss of each image by itself."""
         output = self(batch["image"])
         mask, valid, index = batch["mask"], batch["valid"], batch["index"]
-        self.val_scores.update(output.logits.float().sigmoid(), mask, valid, index)
+        self.val_scores.update(output.logits.float().sigmoid(), mask, valid, index, authentic=batch["authentic"])
         rows = []
         for i in range(len(index)):
             one = type(output)(*(None if part is None else part[i : i + 1] for part in output))
@@ -279,7 +279,8 @@ class NCLModule(LightningModule):
         """Log val/f1, val/auc and their kin, alike on every process."""
         assert self.val_terms is not None
         scores = {**self.val_scores.compute(), **self.val_terms.compute()}
-        self.val_threshold = plain(scores["threshold_best_set"])
+        if not self.trainer.sanity_checking:
+            self.val_threshold = plain(scores["threshold_best_set"])
         # F1 at a threshold chosen on this very set is f1_best_set
         del scores["f1_val"]
         for name, value in scores.items():
@@ -318,12 +319,13 @@ class NCLModule(LightningModule):
         probability = self.probability(batch["image"], batch["content"])
         conventions = list(self.convention_scores.values())[dataloader_idx]
         for scores in (network, *(m for name, m in conventions.items() if name not in CONVENTIONS_AT_ORIGINAL)):
-            scores.update(probability, batch["mask"], batch["valid"], batch["index"])
+            scores.update(probability, batch["mask"], batch["valid"], batch["index"], authentic=batch["authentic"])
         maps = to_original(probability, batch)
         for i, mask in enumerate(batch.get("original_mask", ())):
             mask = mask[None].to(self.device)
             for scores in (original, *(m for name, m in conventions.items() if name in CONVENTIONS_AT_ORIGINAL)):
-                scores.update(maps[i], mask, torch.ones_like(mask, dtype=torch.bool), batch["index"][i : i + 1])
+                valid, one = torch.ones_like(mask, dtype=torch.bool), slice(i, i + 1)
+                scores.update(maps[i], mask, valid, batch["index"][one], authentic=batch["authentic"][one])
 
     def on_test_epoch_end(self) -> None:
         """Gather `results`: plain numbers for each set, null where undefined."""

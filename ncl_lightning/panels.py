@@ -43,8 +43,9 @@ class Panels(Callback):
         """Draw a batch's pictures until there are enough."""
         if not self._wanted(trainer) or not isinstance(outputs, dict):
             return
+        stride, threshold = pl_module.hparams["stride"], pl_module.hparams["threshold"]
         for i in range(min(self.count - len(self._rows), len(batch["image"]))):
-            self._rows.append(panel_row(batch, outputs["output"].logits, i, pl_module.hparams["stride"]))
+            self._rows.append(panel_row(batch, outputs["output"].logits, i, stride, threshold))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the panel."""
@@ -59,8 +60,8 @@ class Panels(Callback):
                 logger.log_image("panels", [picture])
 
 
-def panel_row(batch: Batch, logits: torch.Tensor, i: int, stride: int) -> draw.Image:
-    """Picture `i` of a batch with its truth, heat map and patch categories, without the padding."""
+def panel_row(batch: Batch, logits: torch.Tensor, i: int, stride: int, threshold: float = 0.5) -> draw.Image:
+    """Picture `i` of a batch with its truth, heat map, overlay and patch categories, without the padding."""
     height, width = batch["content"][i].tolist()
     frame_height, frame_width = batch["mask"].shape[-2:]
     rows, columns = patch_grid(frame_height, frame_width, stride)
@@ -72,7 +73,7 @@ def panel_row(batch: Batch, logits: torch.Tensor, i: int, stride: int) -> draw.I
             "image": image,
             "truth": draw.mask(batch["mask"][i, 0, :height, :width].bool().cpu().numpy()),
             "heat map": draw.heat(probability),
-            "overlay": draw.overlay(image, probability),
+            "overlay": draw.overlay(image, probability, threshold),
             "patch categories": draw.categories(grid.cpu().numpy(), stride, height, width),
         }
     )

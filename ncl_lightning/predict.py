@@ -120,6 +120,11 @@ class PredictionWriter(BasePredictionWriter):
         if left and trainer.is_global_zero:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left.items()))
             print(f"left out, not read as pictures: {kinds}", file=sys.stderr)
+        if (self.folder / CSV).exists() and trainer.is_global_zero:
+            print(
+                f"{self.folder}: holds an earlier run's; its list and files of the same names are replaced",
+                file=sys.stderr,
+            )
         read = {picture.absolute() for picture in pictures}
         for stem in self._stems.values():
             for kind in OUTPUTS:

@@ -118,7 +118,7 @@ def _section(number: int, part: SetReport, threshold: float) -> str:
     scores = part.scores
     counts = f"{scores['images']} images: {scores['tampered_images']} tampered, {scores['authentic_images']} authentic"
     if scores.get("empty_images"):
-        counts += f", {scores['empty_images']} without a valid pixel"
+        counts += f", {scores['empty_images']} neither (no valid pixel, or no tampered one left)"
     pixel = [
         f"<tr><td>{label}<td>{_value(scores, key)}<td>{_value(scores, f'{key}_original')}"
         for key, label in LABELS.items()

@@ -82,6 +82,8 @@ class ResultsWriter(Callback):
             run["leakage"] = found
         rows = {name: image_rows(name, pictures.get(name, {}), *pair) for name, pair in tables.items()}
         show(sets)
+        # of an earlier test: it would stand beside the tables of this one, were this one killed
+        (self.folder / "results.json").unlink(missing_ok=True)
         write_rows(self.folder / "per_image.csv", [row for part in rows.values() for row in part])
         loaders: Any = trainer.test_dataloaders
         loaders = loaders if isinstance(loaders, list) else [loaders]

@@ -1,7 +1,7 @@
 """A run's folder: config.yaml, metrics.csv, checkpoints/ and panels/ in one place, with or without W&B."""
 
 import csv
-import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,7 +85,8 @@ def output_folder(kind: str, given: str | None, checkpoint: str | None) -> Path:
     if given:
         return Path(given)
     beside = beside_checkpoint(checkpoint) if checkpoint else Path()
-    return beside / f"{kind}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    # to the millisecond, for commands that are started together
+    return beside / f"{kind}-{datetime.now().strftime('%Y-%m-%d_%H-%M-%S-%f')[:-3]}"
 
 
 class SaveRunConfig(SaveConfigCallback):

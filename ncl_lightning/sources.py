@@ -18,6 +18,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.images import Pair, find_images
 
 __all__ = [
+    "SHEET",
     "BalancedSource",
     "FileSource",
     "Pair",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 SourceSpec = str | dict[str, Any]
+SHEET = "contact_sheet.png"
+"""What `synthesize` lays beside Tp/, Gt/ and Au/ to look at."""
 _KINDS = (
     "a folder with Tp/, Gt/ and optionally Au/, a .json list, a .csv manifest, synthetic:N, synthetic:FOLDER, or "
     f"BENCHMARK:FOLDER with one of {', '.join(BENCHMARKS)}, benco"

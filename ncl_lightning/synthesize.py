@@ -13,7 +13,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
 from ncl_lightning.images import write_image
 from ncl_lightning.per_image import write_rows
-from ncl_lightning.sources import Picture, Source, open_source
+from ncl_lightning.sources import SHEET, Picture, Source, open_source
 from ncl_lightning.synthetic import SyntheticSource
 
 _SHEET = 24
@@ -99,10 +99,10 @@ def _write(samples: Source, out: Path, count: int, made: dict[str, Any]) -> None
             write_image(out / "Gt" / f"{number:06d}.png", picture.mask.astype(np.uint8) * 255)
         if len(sheet) < _SHEET:
             sheet.append(_cell(picture))
-    write_image(out / "contact_sheet.png", draw.grid(sheet, columns=4))
+    write_image(out / SHEET, draw.grid(sheet, columns=4))
     write_rows(out / "samples.csv", rows)
     write_json(out / "synthesis.json", {**made, "count": count})
-    print(f"{count} pictures in {out}; look at {out / 'contact_sheet.png'}")
+    print(f"{count} pictures in {out}; look at {out / SHEET}")
 
 
 def _origin(samples: Source, index: int, epoch: int, picture: Picture) -> dict[str, str]:

@@ -110,6 +110,38 @@ class ImageTable(ImageRows):
         return {"index": rows} | {name: values[:, k] for k, name in enumerate(self.columns)}
 
 
+class Means(Metric):
+    """The mean of each of K numbers over all rows that were given, where it is not NaN; on any number of processes.
+
+    What is repeated counts each time: for training, where a picture that comes again comes otherwise.
+
+    Args:
+        columns: The names of the K numbers.
+    """
+
+    full_state_update = False
+    higher_is_better = None
+    is_differentiable = False
+    total: Tensor
+    number: Tensor
+
+    def __init__(self, columns: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.columns = list(columns)
+        for name in ("total", "number"):
+            self.add_state(name, torch.zeros(len(self.columns)), dist_reduce_fx="sum")
+
+    def update(self, values: Tensor) -> None:
+        """Add rows (B,K) float; NaN for undefined."""
+        known = ~values.isnan()
+        self.total += values.detach().float().where(known, 0.0).sum(0)
+        self.number += known.sum(0)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The mean of each column: scalars; NaN where there is none."""
+        return dict(zip(self.columns, (self.total / self.number).unbind(), strict=True))
+
+
 def mean(values: Tensor) -> Tensor:
     """The mean of (N,) over what is not NaN, a scalar float64; NaN where nothing is.
 
