@@ -29,7 +29,13 @@ _KEPT = (
 _DATA = ManipulationDataModule.EVALUATION_KEYS
 
 
-def export(ckpt: str, out: Path, threshold: float = 0.5, fingerprints: bool = True) -> None:
+def export(
+    ckpt: str,
+    out: Path,
+    threshold: float = 0.5,
+    calibration: tuple[float, float] | None = None,
+    fingerprints: bool = True,
+) -> None:
     """Write a checkpoint to hand on: weights, what evaluation needs, and what it was trained on as fingerprints.
 
     It serves every command but to go on training; optimizer, callbacks and paths stay behind. The fingerprints are
@@ -40,6 +46,8 @@ def export(ckpt: str, out: Path, threshold: float = 0.5, fingerprints: bool = Tr
         out: File to write; it must not exist.
         threshold: A threshold that suits, such as validation's best one: the logits are moved so that it comes to
             lie at 0.5, where everybody cuts. Ranks, and so AUC and average precision, stay.
+        calibration: Scale and shift of the logits by which values become probabilities (Platt 1999), such as
+            benchmarks/calibrate.py fits; `[0.8, -2.1]`, say. Each picture is then cut at its own (`model.own_cut`).
         fingerprints: Keep the fingerprints (32×32 grey thumbnails) of the training and validation pictures, by which
             `test` refuses to score on them.
     """
@@ -52,8 +60,15 @@ def export(ckpt: str, out: Path, threshold: float = 0.5, fingerprints: bool = Tr
     kept["datamodule_hyper_parameters"] = {key: data[key] for key in _DATA if key in data}
     # a path of the machine that trained it, and of no use to what has the weights
     kept.get("hyper_parameters", {}).pop("warm_start", None)
+    if threshold != 0.5 and calibration:
+        raise InputError("threshold and calibration: both move the logits; give one of them")
     if threshold != 0.5:
-        _move(kept, threshold)
+        if not 0 < threshold < 1:
+            raise InputError(f"threshold is {threshold}; give one between 0 and 1")
+        _move(kept, 1.0, -math.log(threshold / (1 - threshold)))
+    if calibration:
+        _move(kept, *calibration)
+        kept["hyper_parameters"]["own_cut"] = True
     guard = ManipulationDataModule.__qualname__
     if fingerprints and guard in checkpoint:
         kept[guard] = checkpoint[guard]
@@ -70,20 +85,22 @@ def export(ckpt: str, out: Path, threshold: float = 0.5, fingerprints: bool = Tr
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, from {file}")
 
 
-def _move(checkpoint: dict[str, Any], threshold: float) -> None:
-    """Let a probability of `threshold` become 0.5."""
+def _move(checkpoint: dict[str, Any], scale: float, shift: float) -> None:
+    """Let a logit x become scale · x + shift, and 0.5 the threshold."""
     options = checkpoint.get("hyper_parameters", {})
-    bias = None if options.get("network") else checkpoint["state_dict"].get("network.head.bias")
-    if not 0 < threshold < 1:
-        raise InputError(f"threshold is {threshold}; give one between 0 and 1")
+    weights = checkpoint["state_dict"]
+    bias = None if options.get("network") else weights.get("network.head.bias")
+    if not 0 < scale < math.inf or not math.isfinite(shift):
+        raise InputError(f"calibration is {scale}, {shift}; give a scale above 0 and a shift")
     if bias is None:
-        raise InputError("threshold: only of PivotNetwork is known where its logits come from; leave it at 0.5")
+        raise InputError("threshold, calibration: only of PivotNetwork is known where its logits come from")
     options["threshold"] = 0.5
-    bias -= math.log(threshold / (1 - threshold))
+    weights["network.head.weight"] *= scale
+    bias.mul_(scale).add_(shift)
     # the one that validation chose moves along
     chosen = checkpoint.get("val_threshold")
     if chosen is not None and 0 < chosen < 1:
-        odds = chosen / (1 - chosen) * (1 - threshold) / threshold
+        odds = (chosen / (1 - chosen)) ** scale * math.exp(shift)
         checkpoint["val_threshold"] = round(odds / (1 + odds), 2)
 
 

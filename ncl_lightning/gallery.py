@@ -27,7 +27,7 @@ class Predicted:
         width: Pixels.
         height: Pixels.
         tampered_share: Share of its pixels above the threshold.
-        highest: The highest probability: the score of the picture as a whole.
+        highest: The highest probability (before `own_cut`): the score of the picture as a whole.
         copies: Pairs of places that are alike.
     """
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric
 from ncl_lightning.checkpoints import load_checkpoint, take_weights
 from ncl_lightning.conventions import AT_ORIGINAL as CONVENTIONS_AT_ORIGINAL
 from ncl_lightning.copies import Copy, copies_of, with_copies
+from ncl_lightning.cut import cut_at_half
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
@@ -21,6 +22,14 @@ from ncl_lightning.loss import NCLLoss
 from ncl_lightning.metrics import ImageScores, ImageTable
 from ncl_lightning.network import PivotNetwork
 from ncl_lightning.own import instantiate
+
+
+class _Explained(NamedTuple):
+    """Maps (B,1,H,W), the copies that each goes by, and with `own_cut` the highest values (B,) before."""
+
+    probability: Tensor
+    copies: list[list[Copy]]
+    highest: Tensor | None
 
 
 class NCLModule(LightningModule):
@@ -57,6 +66,8 @@ class NCLModule(LightningModule):
         threshold: A pixel with a higher probability than this is called tampered.
         copies: In tests and predictions, look for what a picture holds twice, too (`ncl_lightning.copies`). Validation,
             which chooses checkpoints and the threshold of `f1_val`, looks at the network alone.
+        own_cut: In tests and predictions, move each picture's map so that 0.5 lies where its F1 is expected to be best
+            (`ncl_lightning.cut`). For networks whose values are probabilities, as after `export --calibration`.
         conventions: Score tests by these code bases' definitions, too: `benco` at network size, `mvss` and `trufor` at
             original size (`ncl_lightning.conventions`); `f1_benco` and so on in results.json.
         compile: Train with a compiled network (torch.compile; a CPU needs a C++ compiler for it): the first step takes
@@ -97,6 +108,7 @@ class NCLModule(LightningModule):
         warmup: float = 0.05,
         threshold: float = 0.5,
         copies: bool = False,
+        own_cut: bool = False,
         conventions: list[Literal["benco", "mvss", "trufor"]] = [],  # noqa: B006
         compile: bool = False,
         mean: list[float] = [0.485, 0.456, 0.406],  # noqa: B006 (a plain list, as a config gives it)
@@ -170,21 +182,24 @@ class NCLModule(LightningModule):
     def probability(self, image: Tensor, content: Tensor | None = None) -> Tensor:
         """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, in the light of `copies`.
 
-        0 in a picture of one colour.
+        With `own_cut` no probability, but what is to be called tampered above 0.5. 0 in a picture of one colour.
 
         `content` (B,2): rows and columns that each picture fills of its frame; None: all.
         """
-        return self._explained(image, content)[0]
+        return self._explained(image, content).probability
 
-    def _explained(self, image: Tensor, content: Tensor | None) -> tuple[Tensor, list[list[Copy]]]:
-        """`probability`, and the copies that it goes by, for each picture."""
+    def _explained(self, image: Tensor, content: Tensor | None) -> "_Explained":
+        """`probability`, and what it goes by."""
         # a picture of one colour has no traces, and a network that looks for what is unlike the rest finds anything
         varied = (image.flatten(2) != image.flatten(2)[..., :1]).any(2).any(1)
         probability = self(image).logits.float().sigmoid() * varied.view(-1, 1, 1, 1)
-        if not self.hparams["copies"]:
-            return probability, [[] for _ in image]
-        copies = copies_of(image, content)
-        return with_copies(probability, copies), copies
+        copies = copies_of(image, content) if self.hparams["copies"] else [[] for _ in image]
+        explained = with_copies(probability, copies)
+        if not self.hparams["own_cut"]:
+            return _Explained(explained, copies, None)
+        # a picture's own cut says nothing of it beside others
+        highest = explained.flatten(1).amax(1)
+        return _Explained(with_copies(cut_at_half(probability, content), copies), copies, highest)
 
     def setup(self, stage: str) -> None:
         """Compile the network; take the weights of `warm_start`, unless training resumes."""
@@ -294,11 +309,13 @@ class NCLModule(LightningModule):
         loaders: Sequence[Any] = self.trainer.test_dataloaders  # type: ignore[assignment]
         loaders = loaders if isinstance(loaders, list) else [loaders]
         names = [getattr(loader.dataset, "name", "") or f"set{i}" for i, loader in enumerate(loaders)]
+        # one threshold of all maps is none of maps that each were moved
+        chosen = None if self.hparams["own_cut"] else self.val_threshold
         self.test_scores = {
             name: tuple(
-                ImageScores(
-                    len(loader.dataset), threshold=self.hparams["threshold"], val_threshold=self.val_threshold
-                ).to(self.device)
+                ImageScores(len(loader.dataset), threshold=self.hparams["threshold"], val_threshold=chosen).to(
+                    self.device
+                )
                 for _ in ("network", "original")
             )
             for name, loader in zip(names, loaders, strict=True)
@@ -316,16 +333,17 @@ class NCLModule(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Scores of one batch, at network size and, where the original masks are there, at original size."""
         network, original = list(self.test_scores.values())[dataloader_idx]
-        probability = self.probability(batch["image"], batch["content"])
+        probability, _, highest = self._explained(batch["image"], batch["content"])
         conventions = list(self.convention_scores.values())[dataloader_idx]
         for scores in (network, *(m for name, m in conventions.items() if name not in CONVENTIONS_AT_ORIGINAL)):
-            scores.update(probability, batch["mask"], batch["valid"], batch["index"], authentic=batch["authentic"])
+            scores.update(probability, batch["mask"], batch["valid"], batch["index"], highest, batch["authentic"])
         maps = to_original(probability, batch)
         for i, mask in enumerate(batch.get("original_mask", ())):
             mask = mask[None].to(self.device)
             for scores in (original, *(m for name, m in conventions.items() if name in CONVENTIONS_AT_ORIGINAL)):
                 valid, one = torch.ones_like(mask, dtype=torch.bool), slice(i, i + 1)
-                scores.update(maps[i], mask, valid, batch["index"][one], authentic=batch["authentic"][one])
+                top = None if highest is None else highest[one]
+                scores.update(maps[i], mask, valid, batch["index"][one], top, batch["authentic"][one])
 
     def on_test_epoch_end(self) -> None:
         """Gather `results`: plain numbers for each set, null where undefined."""
@@ -343,11 +361,14 @@ class NCLModule(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
         """Probability maps at original size, (h,w) each. The command line keeps none in memory.
 
-        The batch gets another key, `copies`: what each picture holds twice, at the size of its frame.
+        The batch gets other keys: `copies`, what each picture holds twice, at the size of its frame, and with `own_cut`
+        `highest`, its highest probability before.
         """
         if "image" not in batch:
             return []
-        probability, batch["copies"] = self._explained(batch["image"], batch["content"])
+        probability, batch["copies"], highest = self._explained(batch["image"], batch["content"])
+        if highest is not None:
+            batch["highest"] = highest
         return [one[0, 0] for one in to_original(probability, batch)]
 
     # optimization

@@ -164,7 +164,7 @@ class PredictionWriter(BasePredictionWriter):
                 width=values.shape[1],
                 height=values.shape[0],
                 tampered_share=round(float((values > self.threshold).mean()), 4),
-                highest=round(float(values.max()), 4),
+                highest=round(float(batch["highest"][i] if "highest" in batch else values.max()), 4),
                 copies=len(alike),
             )
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, command, make_set, succeed
-from sklearn.metrics import f1_score, roc_auc_score
 
 from ncl_lightning.checkpoints import SHIPPED
 from ncl_lightning.errors import InputError
 from ncl_lightning.export import export
 from ncl_lightning.module import NCLModule
+from ncl_lightning.synthetic import SyntheticSource
 
 
 def test_an_exported_checkpoint_serves_like_the_run(trained: Path, tmp_path: Path) -> None:
@@ -107,16 +107,38 @@ def test_the_shipped_model_is_small_and_has_a_card() -> None:
     assert checkpoint["val_threshold"] is not None
 
 
-def test_the_cut_is_chosen_by_plain_f1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """benchmarks/choose_cut.py, on a few pictures; its curve against a loop."""
-    names = runpy.run_path(str(ROOT / "benchmarks" / "choose_cut.py"))
+def test_calibration_is_fitted_and_carried_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """benchmarks/calibrate.py finds how logits were stretched, and export turns them back."""
+    names = runpy.run_path(str(ROOT / "benchmarks" / "calibrate.py"))
     rng = np.random.default_rng(0)
-    probability, mask = rng.random((30, 40)).astype(np.float32), rng.random((30, 40)) < 0.2
-    auc, curve = names["scores"](probability, mask)
-    assert auc == pytest.approx(roc_auc_score(mask.ravel(), probability.ravel()))
-    for threshold, f1 in zip(names["THRESHOLDS"], curve, strict=True):
-        assert f1 == pytest.approx(f1_score(mask.ravel(), probability.ravel() >= threshold))
-    monkeypatch.setattr(sys, "argv", ["choose_cut.py", "shipped", "synthetic:4", "--most", "2"])
-    names["main"]()
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[-5] for line in lines[1:-1]] == ["2"] * 3
+    logits = rng.normal(-1, 2, 200_000).astype(np.float32)
+    truth = rng.random(len(logits)) < 1 / (1 + np.exp(-(0.7 * logits - 0.4)))
+    assert names["calibration"]([names["Sample"](logits, truth)]) == pytest.approx((0.7, -0.4), abs=0.02)
+
+    export("shipped", tmp_path / "calibrated.ckpt", calibration=(0.5, 0.25))
+    before, after = (
+        NCLModule.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
+        for path in (SHIPPED, tmp_path / "calibrated.ckpt")
+    )
+    picture = SyntheticSource(1, size=120, seed=3).read(0).image
+    frame = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(after(frame).logits, 0.5 * before(frame).logits + 0.25)
+    assert after.hparams["own_cut"]
+    for calibration in ((0.0, 1.0), (1.0, math.inf)):
+        with pytest.raises(InputError, match="calibration is"):
+            export("shipped", tmp_path / "refused.ckpt", calibration=calibration)
+    with pytest.raises(InputError, match="both move"):
+        export("shipped", tmp_path / "refused.ckpt", threshold=0.4, calibration=(0.5, 0.25))
+    assert not (tmp_path / "refused.ckpt").exists()
+
+
+def test_calibrate_says_what_each_cut_is_worth(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["calibrate.py", "shipped", "synthetic:6", "--most", "2"])
+    runpy.run_path(str(ROOT / "benchmarks" / "calibrate.py"), run_name="__main__")
+    first, _, *rows, mean = capsys.readouterr().out.splitlines()
+    assert first.startswith("--calibration '[")
+    assert [row.split()[-6] for row in rows] == ["2"] * 3
+    assert len(mean.split()) == 6
