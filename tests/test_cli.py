@@ -580,3 +580,38 @@ def test_wandb_without_an_account_is_one_line(small_set: Path, tmp_path: Path) -
     assert refused.returncode == 1
     assert re.search("^ncl_lightning: wandb: .*WANDB_MODE=offline$", refused.stderr, re.MULTILINE)
     assert "Traceback" not in refused.stderr
+
+
+def test_predict_leaves_out_the_masks_of_sets_below(trained: Path, tmp_path: Path) -> None:
+    make_set(tmp_path / "sets" / "train", 1, 1)
+    cv2.imwrite(str(tmp_path / "sets" / "train" / "contact_sheet.png"), np.zeros((9, 9, 3), np.uint8))
+    best = trained / "checkpoints" / "best.ckpt"
+    options = [f"--data.predict={tmp_path / 'sets'}", f"--trainer.default_root_dir={tmp_path / 'out'}"]
+    assert "heat maps of 2 pictures" in succeed("predict", f"--ckpt_path={best}", *options).stdout
+    # what is there already is spoken of before it is replaced
+    again = succeed("predict", f"--ckpt_path={best}", *options)
+    assert f"{tmp_path / 'out'}: holds an earlier run's" in again.stderr
+
+
+def test_a_sanity_check_chooses_no_threshold(tmp_path: Path, small_set: Path) -> None:
+    options = [*TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", "--trainer.check_val_every_n_epoch=2"]
+    succeed("fit", *options, "--trainer.num_sanity_val_steps=2", f"--trainer.default_root_dir={tmp_path}")
+    assert torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)["val_threshold"] is None
+
+
+def test_a_test_that_is_cut_short_leaves_no_older_results(
+    monkeypatch: pytest.MonkeyPatch, trained: Path, tmp_path: Path
+) -> None:
+    best, data = trained / "checkpoints" / "best.ckpt", make_set(tmp_path / "set", 2, 1, seed=5)
+    words = ["test", f"--ckpt_path={best}", f"--data.test={json.dumps({'a': str(data)})}"]
+    words += [f"--trainer.default_root_dir={tmp_path / 'out'}"]
+    succeed(*words)
+
+    def cut_short(*_: object) -> None:
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr("ncl_lightning.results.write_report", cut_short)
+    monkeypatch.setattr(sys, "argv", ["ncl_lightning", *words])
+    with pytest.raises(RuntimeError, match="power cut"):
+        NCLCLI()
+    assert not (tmp_path / "out" / "results.json").exists()

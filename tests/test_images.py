@@ -473,3 +473,32 @@ def test_folder_that_may_not_be_read(tmp_path: Path) -> None:
         pytest.skip("this user may read everything")
     with pytest.raises(InputError, match="Permission denied"):
         find_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "white"),
+    [(np.uint16, 65535, 0), (np.uint16, 65535, 1), (np.float32, 1, 0), (np.float32, 1, 1), (np.uint32, 2**32 - 1, 1)],
+)
+def test_deep_grey_tiffs_with_white_at_zero(kind: Any, scale: float, white: int, tmp_path: Path) -> None:
+    """And 32 bit without a sign, which Pillow reads with one."""
+    levels = np.linspace(0, 1, 40 * 30).reshape(30, 40)
+    stored = (levels if white else 1 - levels) * scale
+    path = tmp_path / "grey.tif"
+    signed = stored.astype(kind) if kind != np.uint32 else stored.astype(np.uint32).view(np.int32)
+    Image.fromarray(signed).save(path)
+    # tags of one short each: 262, what is white, and 339, the kind of samples
+    patched = path.read_bytes().replace(
+        struct.pack("<HHIHH", 262, 3, 1, 1, 0), struct.pack("<HHIHH", 262, 3, 1, white, 0)
+    )
+    if kind == np.uint32:
+        patched = patched.replace(struct.pack("<HHIHH", 339, 3, 1, 2, 0), struct.pack("<HHIHH", 339, 3, 1, 1, 0))
+    path.write_bytes(patched)
+    assert close(read_image(path)[..., 0], np.rint(levels * 255).astype(np.uint8), by=1)
+
+
+def test_a_mask_that_is_transparent_all_over_is_what_is_drawn(
+    picture: np.ndarray, region: np.ndarray, tmp_path: Path
+) -> None:
+    drawn = np.dstack([region * np.uint8(255)] * 3 + [np.zeros(region.shape, np.uint8)])
+    mask = read_pair(save(tmp_path / "a.png", picture), save(tmp_path / "m.png", drawn))[1]
+    assert (mask == region).all()

@@ -18,7 +18,7 @@ from ncl_lightning.conventions import away_from
 from ncl_lightning.imagelevel import image_scores
 from ncl_lightning.intervals import bootstrap_interval, paired_difference
 from ncl_lightning.metrics import GRID, ImageScores, ImageTable
-from ncl_lightning.table import mean
+from ncl_lightning.table import Means, mean
 
 Batch = tuple[Tensor, Tensor, Tensor]
 LARGEST: dict[str, float] = defaultdict(float)
@@ -636,3 +636,33 @@ def test_threads_change_nothing() -> None:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
     expected = sk.roc_auc_score(mask[4].flatten(), probability[4].flatten())
     assert scores.auc(probability, mask, valid)[4].item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_tampered_picture_whose_region_is_lost_is_no_authentic_one() -> None:
+    """Reduced to nothing; the map is right about it, and about an authentic one."""
+    mask = torch.zeros(3, 1, 8, 8, dtype=torch.bool)
+    mask[0, :, :4] = True
+    probability = mask * 0.9
+    probability[1, 0, 0, 0] = 0.9
+    scores = ImageScores(3)
+    every = torch.ones_like(mask)
+    scores.update(probability, mask, every, torch.arange(3), authentic=torch.tensor([False, False, True]))
+    found = scores.compute()
+    assert [int(found[f"{kind}_images"]) for kind in ("tampered", "authentic", "empty")] == [1, 1, 1]
+    assert found["fpr_authentic"] == 0
+    assert found["image_auc"] == found["image_accuracy"] == found["f1"] == 1
+    rows = scores.per_image()
+    assert rows["tampered"].tolist() == [True, False, False]
+    assert rows["authentic"].tolist() == [False, False, True]
+    assert scores.curve()["fpr_authentic"].max() <= 1
+    # by the mask alone, where nothing else is said
+    scores.update(probability, mask, every, torch.arange(3))
+    assert int(scores.compute()["authentic_images"]) == 2
+
+
+def test_means_of_rows_that_come_again() -> None:
+    means = Means(["a", "b"])
+    means.update(torch.tensor([[1.0, torch.nan], [2.0, 4.0]]))
+    means.update(torch.tensor([[6.0, torch.nan]]))
+    assert {name: float(value) for name, value in means.compute().items()} == {"a": 3.0, "b": 4.0}
+    assert Means(["a"]).compute()["a"].isnan()

@@ -270,3 +270,15 @@ def test_what_a_user_can_mend_is_one_line(
     assert says in lines[0]
     # and nothing behind
     assert {path.name for path in tmp_path.iterdir()} <= {"best.ckpt"}
+
+
+def test_two_commands_share_a_ledger(tmp_path: Path) -> None:
+    """Other levels of one checkpoint, at the same time: neither loses the other's."""
+    first, second = (Ledger(tmp_path / "robustness.csv", "x", {}) for _ in range(2))
+    first.add("jpeg", "90", {"a": {"f1": 0.5}})
+    first.write({"jpeg": ["90"]})
+    second.add("blur", "3", {"a": {"f1": 0.4}})
+    second.write({"blur": ["3"]})
+    first.add("jpeg", "50", {"a": {"f1": 0.3}})
+    first.write({"jpeg": ["90", "50"]})
+    assert set(Ledger(tmp_path / "robustness.csv", "x", {}).done) == {("jpeg", "90"), ("blur", "3"), ("jpeg", "50")}

@@ -171,3 +171,13 @@ def test_a_source_class_that_does_not_tell(small_set: Path) -> None:
 
     with pytest.raises(InputError, match=r"give it a method authentic\(epoch\)"):
         Draws([Silent()], authentic_share=0.5)  # type: ignore[list-item]
+
+
+def test_no_seed_has_the_order_of_another_ones_epochs(small_set: Path) -> None:
+    orders = []
+    for seed in range(3):
+        sampler = module([str(small_set)], seed=seed).train_dataloader().sampler
+        for epoch in range(4):
+            sampler.set_epoch(epoch)
+            orders.append(tuple(index for _, index in sampler))
+    assert len(set(orders)) == len(orders)
