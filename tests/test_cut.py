@@ -1,12 +1,19 @@
 """Each picture at its own cut, against every cut there is."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from conftest import make_set, succeed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ncl_lightning.checkpoints import SHIPPED
 from ncl_lightning.cut import LEAST, cut_at_half, expected_cut
+from ncl_lightning.module import NCLModule
+from ncl_lightning.synthetic import SyntheticSource
 
 maps = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60)
 
@@ -62,3 +69,43 @@ def test_where_nothing_is_likely_nothing_is_called() -> None:
     assert (cut_at_half(faint) < 0.5).all()
     assert not cut_at_half(torch.zeros(1, 1, 4, 4)).any()
     assert cut_at_half(torch.zeros(0, 1, 4, 4)).shape == (0, 1, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def modules() -> tuple[NCLModule, NCLModule]:
+    """The shipped model with one cut for all pictures, and with each picture's own."""
+    one, own = (
+        NCLModule.load_from_checkpoint(SHIPPED, map_location="cpu", weights_only=True, own_cut=own).eval()
+        for own in (False, True)
+    )
+    return one, own
+
+
+def test_predictions_are_cut_and_pictures_ranked_by_what_was_before(modules: tuple[NCLModule, NCLModule]) -> None:
+    pictures = np.stack([SyntheticSource(2, size=96, seed=3).read(i).image for i in range(2)])
+    batch = {
+        "image": torch.from_numpy(pictures).permute(0, 3, 1, 2),
+        "content": torch.tensor([[96, 96], [96, 96]]),
+        "original_size": torch.tensor([[96, 96], [96, 96]]),
+    }
+    with torch.no_grad():
+        plain = modules[0].probability(batch["image"])
+        moved = modules[1].predict_step(batch, 0)
+    assert not any(batch["copies"])
+    torch.testing.assert_close(torch.stack(moved)[:, None], cut_at_half(plain))
+    torch.testing.assert_close(batch["highest"], plain.flatten(1).amax(1))
+
+
+def test_scores_are_of_the_maps_that_were_cut(tmp_path: Path) -> None:
+    data = make_set(tmp_path / "set", 3, 1, size=(96, 96), seed=3)
+    common = ["test", "--ckpt_path=shipped", f"--data.test={json.dumps({'a': str(data)})}", "--model.copies=false"]
+    for own in ("true", "false"):
+        succeed(*common, f"--model.own_cut={own}", f"--trainer.default_root_dir={tmp_path / own}")
+    cut, plain = (json.loads((tmp_path / own / "results.json").read_text())["sets"]["a"] for own in ("true", "false"))
+    # ranks within a picture stay, and pictures are ranked as before
+    for score in ("auc", "ap", "f1_best", "image_auc", "image_accuracy"):
+        assert cut[score] == pytest.approx(plain[score], abs=1e-3), score
+    assert cut["f1"] != plain["f1"]
+    # one threshold of all maps as they come
+    assert cut["f1_val"] is None
+    assert plain["f1_val"] is not None
