@@ -42,7 +42,8 @@ def synthesize(
         out: Folder to write Tp/, Gt/, Au/, samples.csv and contact_sheet.png into; it must not exist, or be empty.
             With val or test, its folders train/, val/ and test/ instead.
         count: Samples to write.
-        val: Samples of a validation set besides; the parts share no photograph (70, 10 and 20 % of them).
+        val: Samples of a validation set besides; the parts share no photograph (70, 10 and 20 % of them), and other
+            seeds divide the same photographs alike.
         test: Samples of a test set besides.
         size: Side of made-up photographs, in pixels; others keep their own size.
         seed: Seed of the draws.
@@ -70,10 +71,11 @@ def synthesize(
 def _part(
     whole: SyntheticSource, part: str, count: int, size: int, seed: int, hard: float | None, web: float
 ) -> SyntheticSource:
-    """The samples of a part, from photographs that no other part has."""
+    """The samples of a part, from photographs that no other part has, whatever the seeds of both."""
     photos = sorted(whole.photos)
     if part:
-        np.random.default_rng(seed).shuffle(photos)  # type: ignore[arg-type]
+        # not by the seed: a second draw would train on photographs that the first one tests on
+        np.random.default_rng(0).shuffle(photos)  # type: ignore[arg-type]
         ends = np.round(np.cumsum([0, *_PARTS.values()]) * len(photos)).astype(int)
         at = list(_PARTS).index(part)
         chosen = photos[ends[at] : ends[at + 1]]

@@ -69,10 +69,19 @@ def test_samples_name_the_photograph_that_they_were_made_of(tmp_path: Path, phot
 
 
 def test_each_part_lists_its_own_photographs(tmp_path: Path, photos: Path) -> None:
-    synthesize(f"synthetic:{photos}", tmp_path / "out", count=8, val=3, test=4)
-    parts = [{row["original"] for row in listed(tmp_path / "out" / part)} for part in ("train", "val", "test")]
-    assert all(parts)
-    assert len(set().union(*parts)) == sum(map(len, parts))
+    drawn: dict[str, set[str]] = {"train": set(), "val": set(), "test": set()}
+    for seed in range(3):
+        out = tmp_path / f"out{seed}"
+        synthesize(f"synthetic:{photos}", out, count=8, val=3, test=4, seed=seed)
+        for part, originals in drawn.items():
+            found = {row["original"] for row in listed(out / part)}
+            assert found
+            originals |= found
+    # nor does one seed train on what another one tests on
+    assert len(set().union(*drawn.values())) == sum(map(len, drawn.values()))
+    assert (tmp_path / "out0" / "train" / "samples.csv").read_text() != (
+        tmp_path / "out1" / "train" / "samples.csv"
+    ).read_text()
 
 
 def test_how_others_were_tampered_is_not_known(tmp_path: Path) -> None:
