@@ -222,3 +222,15 @@ def test_the_command(small_set: Path, tmp_path: Path) -> None:
     nothing = command("audit")
     assert nothing.returncode == 1
     assert "ncl_lightning: audit: no data named" in nothing.stderr
+
+
+@pytest.mark.parametrize(("levels", "grey"), [((128, 128), False), ((100, 200), True)])
+def test_masks_of_two_levels_are_binary(clean: Path, tmp_path: Path, levels: tuple[int, int], grey: bool) -> None:
+    """Whichever two: 128 is what a palette of labels has."""
+    root = Path(shutil.copytree(clean, tmp_path / "data"))
+    path = min((root / "train" / "Gt").iterdir())
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0
+    left = np.arange(mask.shape[1]) < np.nonzero(mask)[1].mean()
+    cv2.imwrite(str(path), np.where(mask, np.where(left, *levels), 0).astype(np.uint8))
+    kinds = {fault["kind"] for fault in run(root, tmp_path)[1]}
+    assert ("non-binary-mask" in kinds) == grey

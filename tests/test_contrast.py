@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ncl_lightning.contrast import CATEGORIES, image_statistics
+from ncl_lightning.panels import panel_row
 from ncl_lightning.patches import sides
 
 NAMES = {value: name for name, value in CATEGORIES.items()}
@@ -60,3 +61,18 @@ def test_separated_embeddings_have_a_margin_and_a_lean() -> None:
     # in the other branch the contour patch sits with the tampered ones, against its role: some margin is lost
     other = image_statistics(z, categories, sides("switch", "authentic"))
     assert other["margin"].item() < 0.5
+
+
+def test_a_panel_outlines_at_the_models_threshold() -> None:
+    g = torch.Generator().manual_seed(0)
+    batch = {
+        "image": torch.randint(0, 255, (1, 3, 32, 32), dtype=torch.uint8, generator=g),
+        "mask": torch.zeros(1, 1, 32, 32),
+        "valid": torch.ones(1, 1, 32, 32, dtype=torch.bool),
+        "content": torch.tensor([[32, 32]]),
+    }
+    logits = torch.full((1, 1, 32, 32), -4.0)
+    logits[..., 8:24, 8:24] = 0.4  # a probability of .6
+    below, above, far = (panel_row(batch, logits, 0, 8, threshold) for threshold in (0.5, 0.8, 0.9))
+    assert (below != above).any()
+    assert (above == far).all()
