@@ -198,8 +198,9 @@ class NCLModule(LightningModule):
         if not self.hparams["own_cut"]:
             return _Explained(explained, copies, None)
         # a picture's own cut says nothing of it beside others
-        highest = explained.flatten(1).amax(1)
-        return _Explained(with_copies(cut_at_half(probability, content), copies), copies, highest)
+        sizes = [image.shape[-2:]] * len(image) if content is None else content.tolist()
+        highest = [one[:, :rows, :columns].max() for one, (rows, columns) in zip(explained, sizes, strict=True)]
+        return _Explained(with_copies(cut_at_half(probability, content), copies), copies, torch.stack(highest))
 
     def setup(self, stage: str) -> None:
         """Compile the network; take the weights of `warm_start`, unless training resumes."""
