@@ -193,13 +193,15 @@ class NCLModule(LightningModule):
         # a picture of one colour has no traces, and a network that looks for what is unlike the rest finds anything
         varied = (image.flatten(2) != image.flatten(2)[..., :1]).any(2).any(1)
         probability = self(image).logits.float().sigmoid() * varied.view(-1, 1, 1, 1)
+        if content is None:
+            content = torch.tensor([image.shape[-2:]] * len(image))
         copies = copies_of(image, content) if self.hparams["copies"] else [[] for _ in image]
         explained = with_copies(probability, copies)
         if not self.hparams["own_cut"]:
             return _Explained(explained, copies, None)
         # a picture's own cut says nothing of it beside others
-        sizes = [image.shape[-2:]] * len(image) if content is None else content.tolist()
-        highest = [one[:, :rows, :columns].max() for one, (rows, columns) in zip(explained, sizes, strict=True)]
+        sizes = zip(explained, content.tolist(), strict=True)
+        highest = [one[:, :rows, :columns].max() for one, (rows, columns) in sizes]
         return _Explained(with_copies(cut_at_half(probability, content), copies), copies, torch.stack(highest))
 
     def setup(self, stage: str) -> None:

@@ -107,7 +107,7 @@ def test_the_shipped_model_is_small_and_has_a_card() -> None:
     assert checkpoint["val_threshold"] is not None
 
 
-def test_calibration_is_fitted_and_carried_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibration_is_fitted_and_carried_over(tmp_path: Path) -> None:
     """benchmarks/calibrate.py finds how logits were stretched, and export turns them back."""
     names = runpy.run_path(str(ROOT / "benchmarks" / "calibrate.py"))
     rng = np.random.default_rng(0)
