@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-TILE = 256  # side of a texture tile; tiles wrap around
+TILE = 256  # least side of a texture tile; tiles wrap around, so one is no smaller than the scene: nothing repeats
 TILES = 12
 VERTICES = 28
 
@@ -41,16 +41,17 @@ def outlines(rng: Generator, count: int) -> NDArray[np.float32]:
     return turned.astype(np.float32)
 
 
-@lru_cache(maxsize=1)
-def _tiles() -> NDArray[np.float32]:
-    """Textures with power-law spectra, (TILES · TILE · TILE,), mean 0 and variance 1 in each tile.
+# two sizes: pictures are also worked on larger than their files
+@lru_cache(maxsize=2)
+def _tiles(side: int) -> NDArray[np.float32]:
+    """Textures with power-law spectra, (TILES · side · side,), mean 0 and variance 1 in each tile.
 
     Amplitudes fall as f^-0.8 (sand) to f^-1.5 (cloud); half of the tiles have a grain, like wood or
     grass. Fixed for all samples, in every process: each leaf takes its own window.
     """
     rng = np.random.default_rng(20010101)
-    vertical, horizontal = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :]
-    tiles = np.empty((TILES, TILE, TILE), np.float32)
+    vertical, horizontal = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
+    tiles = np.empty((TILES, side, side), np.float32)
     for tile, fall in enumerate(np.linspace(0.8, 1.5, TILES)):
         turn = rng.uniform(0, np.pi)
         grain = 1.0 if tile % 2 else rng.uniform(2, 5)
@@ -59,7 +60,7 @@ def _tiles() -> NDArray[np.float32]:
         frequency = np.hypot(along, across)
         frequency[0, 0] = np.inf
         spectrum = rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)
-        field = np.fft.irfft2(spectrum * np.maximum(frequency, 1 / TILE) ** -fall, s=(TILE, TILE))
+        field = np.fft.irfft2(spectrum * np.maximum(frequency, 1 / side) ** -fall, s=(side, side))
         tiles[tile] = np.clip((field - field.mean()) / field.std(), -3, 3)
     return tiles.ravel()
 
@@ -108,10 +109,11 @@ def scene(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
     slope = rng.normal(0, 0.35 / max(height, width), (2, count)).astype(np.float32)
 
     rows, columns = np.divmod(np.arange(height * width, dtype=np.int32), np.int32(width))
-    window = rng.integers(0, TILE, (2, count), dtype=np.int32)
-    tile = rng.integers(0, TILES, count, dtype=np.int32) * np.int32(TILE * TILE)
-    place = tile[flat] + (rows + window[0][flat]) % TILE * TILE + (columns + window[1][flat]) % TILE
-    shade = 1 + contrast[flat] * _tiles()[place]
+    side = max(TILE, 1 << (max(height, width) - 1).bit_length())
+    window = rng.integers(0, side, (2, count), dtype=np.int32)
+    tile = rng.integers(0, TILES, count, dtype=np.int32) * np.int32(side * side)
+    place = tile[flat] + (rows + window[0][flat]) % side * side + (columns + window[1][flat]) % side
+    shade = 1 + contrast[flat] * _tiles(side)[place]
     shade += slope[0][flat] * (rows - height / 2) + slope[1][flat] * (columns - width / 2)
     light = rng.normal(0, 0.25, 2)
     shade *= 1 + light[0] * (rows / height - 0.5) + light[1] * (columns / width - 0.5)

@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 
 from ncl_lightning import recipes, synthetic
+from ncl_lightning.copies import find_copies
 from ncl_lightning.deadleaves import outlines, scene
 from ncl_lightning.errors import InputError
 from ncl_lightning.recipes import REACH, blend, copy_move, match_colour, remove, retouch, splice
@@ -170,6 +171,12 @@ def test_made_up_photographs_differ_in_colour_and_fill_their_frame() -> None:
     assert all(picture.min() > 0 and picture.max() <= 1 for picture in pictures)
     assert np.std([picture.mean((0, 1)) for picture in pictures], axis=0).min() > 0.01
     assert outlines(np.random.default_rng(0), 5).shape[0] == 5
+
+
+def test_a_large_made_up_photograph_holds_nothing_twice() -> None:
+    """Textures were tiles of 256 pixels once: what wraps around is a copy, and is found as one."""
+    source = SyntheticSource(6, size=512, authentic_share=1, hard=0)
+    assert [find_copies(source.read(index).image) for index in range(6)] == [[]] * 6
 
 
 def test_photographs_keep_their_size(photos: list[Path]) -> None:
