@@ -18,11 +18,13 @@ from rich.table import Table
 
 from ncl_lightning.auditpage import write_page
 from ncl_lightning.errors import InputError
+from ncl_lightning.faults import Fault, collected, report
 from ncl_lightning.files import write_json
 from ncl_lightning.findings import ORDER, Finding, copies, of_faults, patch_shares, shares, shortcuts
 from ncl_lightning.images import Pair
 from ncl_lightning.inspection import Record, inspect
-from ncl_lightning.walk import Walk
+from ncl_lightning.sources import BalancedSource, FileSource, open_source
+from ncl_lightning.synthetic import SyntheticSource
 
 _HEAD = ("split", "pictures", "tampered", "authentic", "patches authentic", "tampered", "contour")
 
@@ -61,9 +63,9 @@ def audit(
     tasks: list[tuple[str, Pair, int, int]] = []
     for name, sources in splits.items():
         for source in sources:
-            walked = Walk(source)
-            findings += of_faults(name, walked.faults)
-            tasks += [(name, pair, size, stride) for pair in walked.pairs]
+            pairs, faults = walked(source)
+            findings += of_faults(name, faults)
+            tasks += [(name, pair, size, stride) for pair in pairs]
     console = Console()
     with Progress(console=console) as progress:
         bar = progress.add_task("looking into files", total=len(tasks))
@@ -87,6 +89,30 @@ def audit(
         write_json(json, [vars(finding) for finding in findings])
     _show(console, rows, findings)
     return int(any(finding.severity == "error" for finding in findings))
+
+
+def walked(spec: str) -> tuple[list[Pair], list[Fault]]:
+    """The pictures and masks of a source that can be looked into, and the faults of those that can't.
+
+    Raises:
+        InputError: A class of the user's own, which has no files.
+    """
+    if spec.lstrip().startswith("{"):
+        raise InputError(
+            f"audit: {spec}: a source class of one's own has no files to look into; "
+            "write its pictures as a folder with Tp/, Gt/ and Au/, and audit that"
+        )
+    with collected() as faults:
+        try:
+            source = open_source(spec)
+        except InputError as error:
+            # nothing of it can be read
+            report("bad-list" if Path(spec).is_file() else "layout", [spec], error.line)
+            return [], faults
+    if isinstance(source, SyntheticSource):
+        return [Pair(photo, None) for photo in source.photos], faults
+    assert isinstance(source, (FileSource, BalancedSource)), "classes of the user's own are refused above"
+    return source.pairs, faults
 
 
 def _tests(given: list[str]) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from ncl_lightning.errors import InputError
+from ncl_lightning.faults import report
 from ncl_lightning.images import Mask, Pair, Pixels, find_images
 from ncl_lightning.matching import match, pair_up, stem, without_misfits
 
@@ -221,11 +222,14 @@ def nist16(root: Path) -> list[Pair]:
             for column in columns:
                 name = (row[column] or "").strip().replace("\\", "/").strip("/")
                 path = _below(base, name, name.replace("manipulation", "removal")) if name else None
-                if not path or not path.is_file():
-                    what = f"{name}: no such file" if name else f"no {column}"
-                    raise InputError(f"{table}: line {reader.line_num}: {what}; fetch it, or remove the line")
-                found.append(path)
-            pairs[found[0]] = Pair(found[0], found[1] if len(found) > 1 else None, inverted=True, fit_mask=True)
+                if path and path.is_file():
+                    found.append(path)
+                    continue
+                what = f"{name}: no such file" if name else f"no {column}"
+                at = f"{table}: line {reader.line_num}"
+                report("missing-file", [base / name if name else table], f"{at}: {what}; fetch it, or remove the line")
+            if len(found) == len(columns):
+                pairs[found[0]] = Pair(found[0], found[1] if len(found) > 1 else None, inverted=True, fit_mask=True)
     return list(pairs.values())
 
 
@@ -262,7 +266,9 @@ def defacto(root: Path) -> list[Pair]:
     for images in sorted([*root.glob("*_img"), *root.glob("*/*_img")]):
         masks = images.with_name(images.name.removesuffix("_img") + "_annotations") / "probe_mask"
         if not masks.is_dir():
-            raise InputError(f"{images}: there is no {masks.parent.name}/probe_mask/ beside it; unpack it there")
+            there = f"{masks.parent.name}/probe_mask/"
+            report("layout", [images], f"{images}: there is no {there} beside it; unpack it there")
+            continue
         pairs += match((images, masks))
     if not pairs:
         _unknown(root, "copymove_img/, inpainting_img/ or splicing_1_img/ …, each beside its _annotations/")

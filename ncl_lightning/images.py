@@ -17,6 +17,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from ncl_lightning.errors import InputError
+from ncl_lightning.faults import report
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # where Pillow itself refuses; a 20000×20000 picture is twice that
@@ -158,7 +159,8 @@ def find_images(folder: Path | str) -> list[Path]:
             seen.add((status.st_dev, status.st_ino))
             entries = list(os.scandir(here))
         except OSError as error:
-            raise InputError(f"{here}: can't be read ({error.strerror}); check the path and its rights") from error
+            report("unreadable", [here], f"{here}: can't be read ({error.strerror}); check the path and its rights")
+            continue
         for entry in entries:
             if entry.name.startswith("."):
                 continue
@@ -166,10 +168,11 @@ def find_images(folder: Path | str) -> list[Path]:
             if (here / entry.name).is_dir():
                 (waiting.append if entry.is_symlink() else waiting.appendleft)(here / entry.name)
             elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-                if (here / entry.name).is_file():
-                    found.append(here / entry.name)
+                file = here / entry.name
+                if file.is_file():
+                    found.append(file)
                 elif entry.is_symlink():
-                    raise InputError(f"{here / entry.name}: a link to a missing file; fetch it or remove the link")
+                    report("missing-file", [file], f"{file}: a link to a missing file; fetch it or remove the link")
     return sorted(found)
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ncl_lightning.errors import InputError
+from ncl_lightning.faults import Fault
 from ncl_lightning.fingerprints import digest, thumbnail
 from ncl_lightning.images import Mask, Pair, Pixels, read_image
 from ncl_lightning.likeness import SIDE
 from ncl_lightning.patches import AUTHENTIC, CONTOUR, TAMPERED, categorise
-from ncl_lightning.walk import Fault
 
 _SUFFIXES = {
     "JPEG": {".jpg", ".jpeg"},

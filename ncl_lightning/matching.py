@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from ncl_lightning.errors import InputError
+from ncl_lightning.faults import report
 from ncl_lightning.images import Pair, find_images, image_size
 
 logger = logging.getLogger(__name__)
@@ -70,9 +70,9 @@ def pair_up(
         more, left = _joined(_by_number(left), folders)
         pairs += more
     known = [image for image in left[0] if stem(image) in lacking]
-    _report(known, "published without a mask")
-    _refuse([image for image in left[0] if image not in known], "picture", "mask", folders[1])
-    _refuse(left[1], "mask", "picture", folders[0])
+    _left_out(known, "published without a mask")
+    _unmatched([image for image in left[0] if image not in known], "picture", "mask", folders[1])
+    _unmatched(left[1], "mask", "picture", folders[0])
     return sorted(pairs, key=lambda pair: pair.image)
 
 
@@ -92,7 +92,11 @@ def _joined(groups: Iterable[Files], folders: Folders) -> tuple[list[Pair], File
             for files in here:
                 if len(files) > 1:
                     names = ", ".join(sorted(path.name for path in files))
-                    raise InputError(f"{files[0].parent}: {names} fit the same name; rename or remove one")
+                    report(
+                        "ambiguous-names", files, f"{files[0].parent}: {names} fit the same name; rename or remove one"
+                    )
+            if max(map(len, here)) > 1:
+                continue
             if here[0] and here[1]:
                 pairs.append(Pair(here[0][0], here[1][0]))
             else:
@@ -119,16 +123,18 @@ def _some(files: Iterable[Path]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
-def _refuse(files: list[Path], what: str, other: str, folder: Path) -> None:
+def _unmatched(files: list[Path], what: str, other: str, folder: Path) -> None:
     if files:
         count = f"{len(files)} {what}{'s' * (len(files) > 1)}"
-        raise InputError(
+        report(
+            f"missing-{other}",
+            sorted(files),
             f"{min(files).parent}: {count} without a {other} of that name ({_some(files)}); "
-            f"add the {other} below {folder}, or remove the {what}"
+            f"add the {other} below {folder}, or remove the {what}",
         )
 
 
-def _report(files: list[Path], why: str) -> None:
+def _left_out(files: list[Path], why: str) -> None:
     """Say which files are left out, and why."""
     if files:
         logger.warning("%s: %d left out (%s): %s", files[0].parent, len(files), why, _some(files))
@@ -141,5 +147,5 @@ def without_misfits(pairs: list[Pair], suspects: Collection[str]) -> list[Pair]:
         for pair in pairs
         if pair.mask and stem(pair.image) in suspects and image_size(pair.image) != image_size(pair.mask)
     ]
-    _report([pair.image for pair in misfits], "published with a mask of another size")
+    _left_out([pair.image for pair in misfits], "published with a mask of another size")
     return [pair for pair in pairs if pair not in misfits]

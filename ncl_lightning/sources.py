@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ncl_lightning.benchmarks import BENCHMARKS, benchmark_pairs, folder_pairs
 from ncl_lightning.errors import InputError
+from ncl_lightning.faults import report
 from ncl_lightning.images import Pair, find_images
 
 __all__ = [
@@ -250,30 +251,39 @@ def _from_json(path: Path, seed: int) -> Source:
     for number, (kind, place) in enumerate(entries, 1):
         inner = path.parent / place
         where = f"{path}: entry {number}: {place}"
-        if kind == "ManiDataset":
-            if not inner.is_dir():
-                raise InputError(f"{where}: no such folder (paths are relative to the list's folder)")
-            pairs = [pair for pair in folder_pairs(inner) if pair.mask]
-        elif kind == "JsonDataset":
-            if not inner.is_file():
-                raise InputError(f"{where}: no such file (paths are relative to the list's folder)")
-            rows = _json_entries(inner)
-            if _is_balanced(rows):
-                raise InputError(f"{where} is a balanced list itself; name its parts here")
-            pairs = _list_pairs(inner, rows)
-        else:
-            raise InputError(f"{path}: entry {number} names {kind!r}; the classes are {', '.join(_BENCO)}")
+        if kind not in _BENCO:
+            classes = ", ".join(_BENCO)
+            report("bad-list", [path], f"{path}: entry {number} names {kind!r}; the classes are {classes}")
+            continue
+        what, there = ("folder", inner.is_dir()) if kind == "ManiDataset" else ("file", inner.is_file())
+        if not there:
+            report("missing-file", [inner], f"{where}: no such {what} (paths are relative to the list's folder)")
+            continue
+        pairs = _tampered(inner) if kind == "ManiDataset" else _list_pairs(inner, _unbalanced(inner, where))
         if not pairs:
-            raise InputError(f"{where}: no tampered picture in Tp/; remove the entry")
+            report("layout", [inner], f"{where}: no tampered picture in it; remove the entry")
+            continue
         sources.append(FileSource(pairs, str(inner), inner if inner.is_dir() else inner.parent))
     return BalancedSource(sources, seed=seed)
+
+
+def _tampered(folder: Path) -> list[Pair]:
+    return [pair for pair in folder_pairs(folder) if pair.mask]
+
+
+def _unbalanced(path: Path, where: str) -> list[list[str]]:
+    """The entries of a list within a balanced one."""
+    entries = _json_entries(path)
+    if _is_balanced(entries):
+        raise InputError(f"{where} is a balanced list itself; name its parts here")
+    return entries
 
 
 _BENCO = ("ManiDataset", "JsonDataset")
 
 
 def _is_balanced(entries: list[list[str]]) -> bool:
-    return entries[0][0] in _BENCO
+    return bool(entries) and entries[0][0] in _BENCO
 
 
 def _json_entries(path: Path) -> list[list[str]]:
@@ -284,9 +294,13 @@ def _json_entries(path: Path) -> list[list[str]]:
     if not isinstance(entries, list) or not entries:
         raise InputError(f'{path}: expected a JSON list of [image, mask or "Negative"] that is not empty')
     for number, entry in enumerate(entries, 1):
-        if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) and part for part in entry)):
-            raise InputError(f'{path}: entry {number} is {entry!r}; write [image, mask or "Negative"]')
-    return entries
+        if not _is_entry(entry):
+            report("bad-list", [path], f'{path}: entry {number} is {entry!r}; write [image, mask or "Negative"]')
+    return [entry for entry in entries if _is_entry(entry)]
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) and part for part in entry)
 
 
 def _list_pairs(path: Path, entries: list[list[str]]) -> list[Pair]:
@@ -322,17 +336,21 @@ def _checked(path: Path, rows: list[tuple[str, str, str]]) -> list[Pair]:
     seen: dict[str, str] = {}
     for where, image, mask in rows:
         if not image:
-            raise InputError(f"{path}: {where} names no image; fill it in or remove it")
+            report("bad-list", [path], f"{path}: {where} names no image; fill it in or remove it")
+            continue
         if image in seen:
-            raise InputError(f"{path}: {where} lists {image} again, after {seen[image]}; remove one")
+            listed = path.parent / image
+            report("listed-twice", [listed], f"{path}: {where} lists {image} again, after {seen[image]}; remove one")
+            continue
         seen[image] = where
-        files: list[Path] = []
-        for name in filter(None, (image, mask)):
-            file = _located(path.parent, name)
+        names = [image, mask] if mask else [image]
+        files = [_located(path.parent, name) for name in names]
+        for name, file in zip(names, files, strict=True):
             if file is None:
-                raise InputError(f"{path}: {where}: {name}: no such file (paths are relative to the list's folder)")
-            files.append(file)
-        pairs.append(Pair(files[0], files[1] if mask else None))
+                where_to = "paths are relative to the list's folder"
+                report("missing-file", [path.parent / name], f"{path}: {where}: {name}: no such file ({where_to})")
+        if files[0] and all(files):
+            pairs.append(Pair(files[0], files[1] if mask else None))
     return pairs
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from conftest import command
 
-from ncl_lightning.audit import audit
+from ncl_lightning.audit import audit, walked
 from ncl_lightning.errors import InputError
+from ncl_lightning.sources import open_source
 from ncl_lightning.synthetic import SyntheticSource
-from ncl_lightning.walk import Walk
 
 CLEAN = {"train": 200, "val": 50, "test": 50}
 
@@ -75,7 +75,7 @@ def test_everything_planted_is_found(clean: Path, tmp_path: Path) -> None:
 
     for place in (0, 1):
         gt[place].unlink()
-        plant("missing-mask", "error", tp[place])
+    plant("missing-mask", "error", tp[0], tp[1])
     tp[2].unlink()
     plant("missing-picture", "error", gt[2])
     shutil.copy(tp[3], tp[3].with_suffix(".jpeg"))
@@ -84,7 +84,8 @@ def test_everything_planted_is_found(clean: Path, tmp_path: Path) -> None:
     tp[5].write_bytes(b"")
     tp[6].write_text("not a picture")
     gt[7].write_bytes(gt[7].read_bytes()[:60])
-    for file in (tp[4], tp[5], tp[6], gt[7]):
+    gt[22].write_text("")
+    for file in (tp[4], tp[5], tp[6], gt[7], gt[22]):
         plant("unreadable", "error", file)
     for place in (8, 9):
         mask_of(place, lambda mask: cv2.resize(mask, (80, 60), interpolation=cv2.INTER_NEAREST))
@@ -152,36 +153,81 @@ def test_lists_are_walked_leniently(tmp_path: Path, small_set: Path) -> None:
     (small_set / "list.json").write_text(
         json.dumps([["Tp/tp0.png", "Gt/tp0.png"], ["Tp/tp0.png", "Negative"], ["gone.png", "Negative"], ["x"]])
     )
-    walked = Walk(str(small_set / "list.json"))
-    assert len(walked.pairs) == 1
-    assert [fault.kind for fault in walked.faults] == ["listed-twice", "missing-file", "bad-list"]
+    pairs, faults = walked(str(small_set / "list.json"))
+    assert len(pairs) == 1
+    assert sorted(fault.kind for fault in faults) == ["bad-list", "listed-twice", "missing-file"]
     (small_set / "list.csv").write_bytes("\ufeffimage, mask\r\nTp\\tp1.png,Gt\\tp1.png\r\nAu/au4.png,\r\n".encode())
-    walked = Walk(str(small_set / "list.csv"))
-    assert [(pair.image.name, pair.mask and pair.mask.name) for pair in walked.pairs] == [
+    pairs, faults = walked(str(small_set / "list.csv"))
+    assert [(pair.image.name, pair.mask and pair.mask.name) for pair in pairs] == [
         ("tp1.png", "tp1.png"),
         ("au4.png", None),
     ]
-    assert walked.faults == []
+    assert faults == []
     for text, name in (("{", "a.json"), ("[]", "b.json"), ("a,b\n", "c.csv")):
         (tmp_path / name).write_text(text)
-        assert [fault.kind for fault in Walk(str(tmp_path / name)).faults] == ["bad-list"]
+        assert [fault.kind for fault in walked(str(tmp_path / name))[1]] == ["bad-list"]
     (small_set / "balanced.json").write_text(json.dumps([["ManiDataset", "."], ["JsonDataset", "nowhere.json"]]))
-    walked = Walk(str(small_set / "balanced.json"))
-    assert (len(walked.pairs), [fault.kind for fault in walked.faults]) == (6, ["missing-file"])
+    pairs, faults = walked(str(small_set / "balanced.json"))
+    # an Au/ takes no part in a balanced list
+    assert (len(pairs), [fault.kind for fault in faults]) == (4, ["missing-file"])
 
 
 def test_photographs_and_other_layouts(tmp_path: Path, small_set: Path) -> None:
-    assert len(Walk(f"synthetic:{small_set / 'Au'}:7").pairs) == 2
-    assert Walk("synthetic:7").pairs == []
-    assert [fault.kind for fault in Walk(str(tmp_path)).faults] == ["layout"]
-    assert [fault.kind for fault in Walk(f"coverage:{tmp_path}").faults] == ["layout"]
+    assert len(walked(f"synthetic:{small_set / 'Au'}:7")[0]) == 2
+    assert walked("synthetic:7") == ([], [])
     # folders of the right names, and nothing in them
     for name in ("Tp", "Gt"):
         (tmp_path / "empty" / name).mkdir(parents=True)
-    for spec in (str(tmp_path / "empty"), f"synthetic:{tmp_path / 'empty'}"):
-        assert [fault.message for fault in Walk(spec).faults] == ["there is no picture in it"]
-    with pytest.raises(InputError, match="nowhere"):
-        Walk("nowhere")
+    empty = tmp_path / "empty"
+    for spec in (str(tmp_path), f"coverage:{tmp_path}", str(empty), f"synthetic:{empty}", "nowhere"):
+        pairs, faults = walked(spec)
+        assert (pairs, [(fault.kind, fault.files) for fault in faults]) == ([], [("layout", (spec,))])
+
+
+@pytest.mark.parametrize("fault", ["none", "no mask", "no picture", "twice", "link", "mask of no picture"])
+@pytest.mark.parametrize("kind", ["folder", "columbia", "csv", "json", "balanced"])
+def test_the_audit_passes_what_fit_reads(tmp_path: Path, kind: str, fault: str) -> None:
+    """One reader: what `open_source` refuses has a fault, and what it reads has none and the same pictures."""
+    places = {"columbia": ("4cam_splc", "4cam_splc/edgemask", "_edgemask.png")}
+    images, masks, ending = places.get(kind, ("Tp", "Gt", ".png"))
+    names = ["a", "b", "c"]
+    for name in names:
+        write(tmp_path / images / f"{name}.jpg", np.full((40, 40, 3), 90, np.uint8))
+        write(tmp_path / masks / f"{name}{ending}", np.zeros((40, 40, 3), np.uint8))
+    rows = [[f"{images}/{name}.jpg", f"{masks}/{name}{ending}"] for name in names]
+    if fault == "no mask":
+        (tmp_path / masks / f"b{ending}").unlink()
+    elif fault == "no picture":
+        (tmp_path / images / "b.jpg").unlink()
+    elif fault == "twice":
+        shutil.copy(tmp_path / images / "b.jpg", tmp_path / images / "b.jpeg")
+        rows.append(rows[0])
+    elif fault == "link":
+        (tmp_path / images / "d.jpg").symlink_to(tmp_path / "gone.jpg")
+        rows.append([f"{images}/d.jpg", f"{masks}/a{ending}"])
+    elif fault == "mask of no picture":
+        write(tmp_path / masks / f"e{ending}", np.zeros((40, 40, 3), np.uint8))
+        rows.append(["", rows[0][1]])
+    (tmp_path / "l.csv").write_text("".join(f"{image},{mask}\n" for image, mask in [["image", "mask"], *rows]))
+    (tmp_path / "l.json").write_text(json.dumps(rows))
+    (tmp_path / "b.json").write_text(json.dumps([["ManiDataset", "."], ["JsonDataset", "l.json"]]))
+    spec = {
+        "folder": str(tmp_path),
+        "columbia": f"columbia:{tmp_path}",
+        "csv": str(tmp_path / "l.csv"),
+        "json": str(tmp_path / "l.json"),
+        "balanced": str(tmp_path / "b.json"),
+    }[kind]
+    pairs, faults = walked(spec)
+    if fault == "none":
+        assert pairs == open_source(spec).pairs  # type: ignore[attr-defined]
+        assert faults == []
+    else:
+        with pytest.raises(InputError) as refused:
+            open_source(spec)
+        assert refused.value.line in {fault.message for fault in faults}
+        # the others are looked into all the same
+        assert len(pairs) >= 2
 
 
 def test_a_mask_is_read_as_its_benchmark_means_it(clean: Path, tmp_path: Path) -> None:

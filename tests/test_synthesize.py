@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from conftest import make_set
 
+from ncl_lightning.audit import walked
 from ncl_lightning.errors import InputError
 from ncl_lightning.images import read_image
 from ncl_lightning.leakage import source_files
 from ncl_lightning.sources import open_source
 from ncl_lightning.synthesize import synthesize
 from ncl_lightning.synthetic import SHARES, SyntheticSource
-from ncl_lightning.walk import Walk
 
 
 def listed(folder: Path) -> list[dict[str, str]]:
@@ -93,9 +93,9 @@ def test_how_others_were_tampered_is_not_known(tmp_path: Path) -> None:
 
 def test_the_list_of_samples_is_no_data(tmp_path: Path) -> None:
     synthesize("synthetic:5", tmp_path, count=5, size=64)
-    source, walk = open_source(str(tmp_path)), Walk(str(tmp_path))
-    assert len(source) == len(walk.pairs) == 5
-    assert walk.faults == []
+    source, (pairs, faults) = open_source(str(tmp_path)), walked(str(tmp_path))
+    assert len(source) == len(pairs) == 5
+    assert faults == []
     files = source_files(source)
     assert files
     assert {file.parent.name for file in files} <= {"Tp", "Gt", "Au"}
