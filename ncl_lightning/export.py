@@ -1,7 +1,6 @@
 """`export CKPT OUT`: a checkpoint to hand on, without what belongs to the machine that trained it."""
 
 import math
-import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +12,7 @@ from jsonargparse import auto_cli
 from ncl_lightning.checkpoints import load_checkpoint, named_checkpoint
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
-from ncl_lightning.files import make_folder
+from ncl_lightning.files import replacing
 
 # the others are the optimizer's, the loops' and the callbacks', which hold paths
 _KEPT = (
@@ -73,15 +72,11 @@ def export(
     if fingerprints and guard in checkpoint:
         kept[guard] = checkpoint[guard]
     kept["ncl_lightning_version"] = version("ncl_lightning")
-    make_folder(out.parent)
-    # beside it, and whole before it has its name
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        torch.save(kept, partial)
-        partial.replace(out)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{out}: can't be written ({error}); choose another place") from error
+    with replacing(out) as partial:
+        try:
+            torch.save(kept, partial)
+        except RuntimeError as error:  # torch's word for a full disk
+            raise OSError(str(error)) from error
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, from {file}")
 
 

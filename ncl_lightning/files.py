@@ -1,9 +1,11 @@
-"""Text files written whole or not at all, so that a killed run leaves the former one."""
+"""Files written whole or not at all, so that a killed run leaves the former one."""
 
 import json
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ncl_lightning.errors import InputError
 
@@ -20,20 +22,34 @@ def make_folder(path: Path) -> None:
         raise InputError(f"{path}: can't be made ({error.strerror}); choose another folder") from error
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write to, with the suffix of `path`, whose place it takes at the end; what fails inside leaves none.
+
+    Raises:
+        InputError: The folder can't be written.
+    """
+    # in the same folder, to be renamed within one file system; hidden, so that nothing meets it half-written
+    partial = path.with_name(f".{uuid4().hex}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror or error}); choose another folder") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, line ends as they are; what has no UTF-8, as in odd file names, with a backslash.
 
     Raises:
         InputError: The folder can't be written.
     """
-    # hidden and in the same folder, to be renamed within one file system
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    make_folder(path.parent)
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror}); choose another folder") from error
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def write_json(path: Path, value: Any) -> None:

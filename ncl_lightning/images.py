@@ -4,11 +4,10 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from uuid import uuid4
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPL
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import report
+from ncl_lightning.files import replacing
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # where Pillow itself refuses; a 20000×20000 picture is twice that
@@ -125,16 +125,8 @@ def write_image(path: Path | str, array: Pixels) -> None:
         raise InputError(f"{path}: can't write {suffix or 'a file without suffix'}; name it .png or .jpg")
     pixels = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else np.ascontiguousarray(array)
     data = cv2.imencode(suffix, pixels)[1]
-    # in the same folder, to be renamed within one file system; hidden, so that no walk meets it half-written
-    partial = path.with_name(f".{uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
         partial.write_bytes(data.tobytes())
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise InputError(f"{path}: can't be written ({error.strerror}); choose another folder") from error
 
 
 def find_images(folder: Path | str) -> list[Path]:

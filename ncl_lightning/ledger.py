@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from ncl_lightning.distortions import CLEAN
 from ncl_lightning.errors import InputError
-from ncl_lightning.files import write_json
+from ncl_lightning.files import make_folder, write_json
 from ncl_lightning.per_image import Row, read_rows, write_rows
 
 
@@ -66,7 +66,7 @@ class Ledger:
 
     def write(self, plan: Mapping[str, list[str]]) -> None:
         """Write both files whole, with the levels that another command has added meanwhile."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         with FileLock(self.path.with_name(".lock")):
             self.done = {**self._read(), **self.done}
             write_rows(self.path, self.rows(plan))

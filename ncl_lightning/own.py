@@ -1,22 +1,37 @@
-"""Classes of one's own, by an import path and plain arguments."""
+"""Objects of the user's own classes, by an import path and plain arguments."""
 
+import inspect
+from collections.abc import Mapping
+from pkgutil import resolve_name
 from typing import Any
-
-from lightning.pytorch.cli import instantiate_class
 
 from ncl_lightning.errors import InputError
 
+_GIVE = "give class_path (module.Class) and, where needed, init_args"
 
-def instantiate(spec: dict[str, Any], key: str) -> Any:
-    """An object of one's own from `{class_path, init_args}`.
+
+def instantiate(spec: Mapping[str, Any], key: str) -> Any:
+    """An object made of `{class_path, init_args}`. What goes wrong within its class is not hidden.
+
+    Args:
+        spec: The import path of a class (or a function) and its arguments by name.
+        key: What errors are to name: the option that the object is for.
 
     Raises:
-        InputError: No such class, or its arguments are wrong.
+        InputError: There is no such class, it takes no such arguments, or it refuses their values (ValueError).
     """
+    path, arguments = spec.get("class_path"), spec.get("init_args") or {}
+    known = set(spec) <= {"class_path", "init_args"} and isinstance(arguments, Mapping)
+    if not known or not isinstance(path, str) or "." not in path:
+        raise InputError(f"{key}: {spec}: {_GIVE}")
     try:
-        return instantiate_class((), spec)
-    except (ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{key}: {spec.get('class_path', spec)} can't be made ({error}): "
-            "give class_path (an import path) and init_args"
-        ) from error
+        made_by = resolve_name(path)
+        inspect.signature(made_by).bind(**arguments)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{key}: {path}: {error}; is the module on the Python path?") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{key}: {path}: {error}; {_GIVE}") from error
+    try:
+        return made_by(**arguments)
+    except ValueError as error:
+        raise InputError(f"{key}: {path}: {error}; mend its init_args") from error

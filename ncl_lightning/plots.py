@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ncl_lightning.files import replacing
+
 COLOURS = ("#2563a8", "#d9782d", "#3d8f5f", "#8e4a9e", "#b03a48", "#6b6b6b")
 _STYLE: Any = {
     "axes.spines.top": False,
@@ -150,7 +152,8 @@ def learning_curves(path: Path, arms: Mapping[str, Sequence[Curve]]) -> None:
             axes.plot(shared, mean, line, color=colour, linewidth=1.8, label=f"{name} ({len(curves)})")
         axes.axhline(0.5, color="#999", linewidth=1, linestyle=":")
         axes.legend(loc="best", fontsize=8, title="arm (seeds)", title_fontsize=8)
-        figure.savefig(path, dpi=150)
+        with replacing(path) as partial:
+            figure.savefig(partial, dpi=150)
 
 
 def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Sequence[str] = ("f1", "auc")) -> None:
@@ -177,8 +180,8 @@ def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Seque
         if len(sets) > 1:
             handles, labels = grid[0][0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(sets)))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
+        with replacing(path) as partial:
+            figure.savefig(partial, metadata={"Date": None} if path.suffix == ".svg" else {})
 
 
 def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], score: str, name: str, colour: str) -> None:

@@ -1,8 +1,6 @@
 """Data sources: one string names pictures and masks, wherever they come from."""
 
 import csv
-import importlib
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from lightning.pytorch.cli import instantiate_class
 from numpy.typing import NDArray
 
 from ncl_lightning.benchmarks import BENCHMARKS, benchmark_pairs, folder_pairs
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import report
 from ncl_lightning.images import Pair, find_images
+from ncl_lightning.own import instantiate
 
 __all__ = [
     "SHEET",
@@ -170,7 +168,7 @@ def open_source(spec: SourceSpec, size: int = 256, seed: int = 0) -> Source:
             after this; what is in them is checked when they are read.
     """
     if isinstance(spec, Mapping):
-        return _own(dict(spec))
+        return _own(spec)
     kind, colon, rest = spec.partition(":")
     if colon and kind == "synthetic":
         return _synthetic(rest, size, seed)
@@ -192,27 +190,13 @@ def open_source(spec: SourceSpec, size: int = 256, seed: int = 0) -> Source:
     raise InputError(f"{spec}: a file, but neither .json nor .csv; a data source is {_KINDS}")
 
 
-def _own(spec: dict[str, Any]) -> Source:
+def _own(spec: Mapping[str, Any]) -> Source:
     """A source of the user's own class."""
-    unknown = set(spec) - {"class_path", "init_args"}
-    if unknown or not isinstance(spec.get("class_path"), str) or not isinstance(spec.get("init_args") or {}, Mapping):
-        raise InputError(f"data source {spec}: give class_path (module.Class) and, where needed, init_args")
-    name, arguments = spec["class_path"], dict(spec.get("init_args") or {})
-    module, dot, attribute = name.rpartition(".")
-    if not dot:
-        raise InputError(f"data source {name}: write class_path as module.Class")
-    try:
-        made_by = getattr(importlib.import_module(module), attribute)
-        inspect.signature(made_by).bind(**arguments)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"data source {name}: {error}; is the module on the Python path?") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"data source {name}: {error}; mend its init_args") from error
-    made = instantiate_class(args=(), init={"class_path": name, "init_args": arguments})
+    made, name = instantiate(spec, "data source"), f"data source {spec['class_path']}"
     if not (hasattr(made, "__len__") and hasattr(made, "read")):
-        raise InputError(f"data source {name}: it needs __len__ and read(index, epoch), as sources.Source shows")
+        raise InputError(f"{name}: it needs __len__ and read(index, epoch), as sources.Source shows")
     if not len(made):
-        raise InputError(f"data source {name}: it holds no picture; mend its init_args")
+        raise InputError(f"{name}: it holds no picture; mend its init_args")
     source: Source = made
     return source
 
