@@ -108,12 +108,19 @@ class NCLCLI(LightningCLI):
             raise InputError(
                 f"{path}: an exported checkpoint, from which no run can go on; give --model.warm_start {path}"
             )
+        kept = options.checkpoint.save_top_k if self.subcommand == "fit" else 1
+        if kept not in (0, 1) and "{" not in (options.checkpoint.filename or "{"):
+            raise InputError(
+                f"checkpoint.save_top_k is {kept}, but all would be called {options.checkpoint.filename}: "
+                "give --checkpoint.filename '{epoch}', too"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer with the run's logger first and the callbacks of each command."""
         options = self.config[self.subcommand]
         root, checkpoint = options.trainer.default_root_dir, options.get("ckpt_path")
-        callbacks: list[Any] = list(self.config_init[self.subcommand]["trainer"].get("callbacks") or [])
+        given: Any = self.config_init[self.subcommand]["trainer"].get("callbacks") or []
+        callbacks: list[Any] = list(given) if isinstance(given, list) else [given]
         loggers: Any = False
         if not any(isinstance(callback, ProgressBar) for callback in callbacks) and (
             options.trainer.enable_progress_bar is not False

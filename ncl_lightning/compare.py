@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
-from ncl_lightning.pairing import Arm, compare, load, one_run_each
+from ncl_lightning.pairing import FEWEST, Arm, compare, load, one_run_each
 
 _SHORT = 8  # characters of a name that heads a column
 
@@ -54,7 +54,8 @@ def show(found: Sequence[dict[str, Any]], level: float) -> None:
             last = head
         Console().print(table, "")
     notes = [f"{sum(one['holds'] for one in found)} of {len(found)} differences hold"]
-    notes[0] += f" (where nothing differs, at most about {(1 - level) * 100:g} % would by chance)."
+    notes[0] += f" (where nothing differs, about {(1 - level) * 100:g} % would by chance, of few images some more;"
+    notes[0] += f" of less than {FEWEST} none does)."
     if any(map(one_run_each, found)):
         notes.append("One run each: the intervals are over images alone. To compare methods, give seeds by --group.")
     Console().print(" ".join(notes), highlight=False)

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ncl_lightning.datasets import Batch
+from ncl_lightning.errors import InputError
 from ncl_lightning.patches import AUTHENTIC, BRANCHES, CONTOUR, TAMPERED, categorise, sides
 from ncl_lightning.table import ImageTable, Means
 
@@ -120,7 +121,10 @@ class ContrastStatistics(Callback):
         # a network of one's own may have no embeddings
         if phase not in self.tables or output is None or output.tampered is None:
             return
-        categories = categorise(batch["mask"], batch["valid"], module.hparams["stride"], output.tampered.shape[1])
+        try:
+            categories = categorise(batch["mask"], batch["valid"], module.hparams["stride"], output.tampered.shape[1])
+        except ValueError as error:
+            raise InputError(f"model.stride: {error}") from error
         member = torch.stack([(categories == value).sum(1) for value in CATEGORIES.values()], 1).float()
         columns = [member, member / member.sum(1, keepdim=True)]
         for branch in BRANCHES:

@@ -18,8 +18,8 @@ def expected_cut(probability: Tensor) -> float:
     The expected F1 of the k highest of N is 2 Σ_{i≤k} p_i / (k + Σ_{i≤N} p_i): of many pixels, the mean of the ratio
     is the ratio of the means.
     """
-    # sums of a million float32 would round too coarsely
-    values = probability.detach().flatten().double().sort(descending=True).values
+    # sums of a million float32 would round too coarsely, and Apple's devices have no float64
+    values = probability.detach().cpu().flatten().double().sort(descending=True).values
     sums = values.cumsum(0)
     expected = 2 * sums / (torch.arange(1, len(values) + 1, device=values.device) + sums[-1])
     return max(LEAST, float(expected.max()) / 2)

@@ -112,11 +112,16 @@ class ManipulationDataModule(LightningDataModule):
             ("max_size", max_size, 8),
             ("batch_size", batch_size, 1),
             ("epoch_samples", epoch_samples, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
         ):
             if value is not None and value < least:
                 raise InputError(f"data.{name} is {value}: give at least {least}")
         if not 0 <= val_share < 1 or not 0 <= (authentic_share or 0) <= 1:
-            raise InputError(f"data.val_share is {val_share}, data.authentic_share {authentic_share}: give shares of 1")
+            raise InputError(
+                f"data.val_share is {val_share}, data.authentic_share {authentic_share}: give fractions within 0–1"
+            )
         if val and val_share:
             raise InputError(f"data.val is {val} and data.val_share {val_share}: give one of them (--data.val_share 0)")
         # one string is one source
@@ -146,6 +151,8 @@ class ManipulationDataModule(LightningDataModule):
             if part not in self._datasets:
                 self._datasets[part] = getattr(self, f"_{part}_dataset")()
                 if part == "val" and stage == "fit":
+                    if _without_tampered(self._datasets["val"].sources):
+                        raise InputError("data.val holds no tampered picture, so no checkpoint can be chosen by it")
                     self.guard.remember("train", self._datasets["train"].sources)
                     self.guard.check("data.val", self._datasets["val"].sources)
                     self.guard.remember("val", self._datasets["val"].sources)
@@ -303,6 +310,12 @@ class ManipulationDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The pictures to predict."""
         return self._loader(self._datasets["predict"])
+
+
+def _without_tampered(sources: list[Source]) -> bool:
+    """Whether all pictures are known to be authentic."""
+    known = [getattr(source, "authentic", None) for source in sources]
+    return all(authentic is not None and authentic().all() for authentic in known)
 
 
 def _matching(name: str) -> list[Path]:

@@ -55,6 +55,11 @@ class ManipulationDataset(Dataset[Batch]):
         part = int(np.searchsorted(self._ends, index, side="right"))
         start = int(self._ends[part - 1]) if part else 0
         picture = self.sources[part].read(index - start, epoch)
+        if picture.image.ndim != 3 or picture.image.shape != (*picture.mask.shape, 3):
+            raise InputError(
+                f"{picture.name}: a picture of the shape {picture.image.shape} with a mask of {picture.mask.shape}; "
+                "its source must give (H, W, 3) and (H, W)"
+            )
         return frame(picture, self.transform, (self.seed, epoch, index, *again), self.keep_original)
 
 

@@ -65,6 +65,8 @@ def export(
         if not 0 < threshold < 1:
             raise InputError(f"threshold is {threshold}; give one between 0 and 1")
         _move(kept, 1.0, -math.log(threshold / (1 - threshold)))
+        # one cut for all pictures was asked for
+        kept["hyper_parameters"]["own_cut"] = False
     if calibration:
         _move(kept, *calibration)
         kept["hyper_parameters"]["own_cut"] = True

@@ -121,6 +121,9 @@ class NCLModule(LightningModule):
         self.save_hyperparameters()
         if not 0 <= threshold <= 1:
             raise InputError(f"model.threshold is {threshold}: give a probability, 0–1")
+        for name, value in (("lr", lr), ("weight_decay", weight_decay), ("warmup", warmup)):
+            if not 0 <= value < math.inf:
+                raise InputError(f"model.{name} is {value}: give a number that is not negative")
         try:
             self.network: nn.Module = (
                 instantiate(network, "model.network")
@@ -156,6 +159,12 @@ class NCLModule(LightningModule):
             )
         except ValueError as error:
             raise InputError(f"model: {error}") from error
+        for part in (self.network, self.loss):
+            if isinstance(part, (PivotNetwork, NCLLoss)) and part.stride != stride:
+                raise InputError(
+                    f"model.stride is {stride}, but that of the {type(part).__name__} given {part.stride}: "
+                    "patches would be other ones; give both the same"
+                )
         # faster convolutions, on a CPU too; nothing else changes
         self.network.to(memory_format=torch.channels_last)
         if not loss and lambda_ncl == 0 and lambda_pc == 0 and isinstance(self.network, PivotNetwork):
@@ -193,6 +202,11 @@ class NCLModule(LightningModule):
         # a picture of one colour has no traces, and a network that looks for what is unlike the rest finds anything
         varied = (image.flatten(2) != image.flatten(2)[..., :1]).any(2).any(1)
         probability = self(image).logits.float().sigmoid() * varied.view(-1, 1, 1, 1)
+        if not probability.isfinite().all():
+            raise InputError(
+                "the network's output is no number: the checkpoint is damaged, or the precision too low for it "
+                "(try --trainer.precision 32-true)"
+            )
         if content is None:
             content = torch.tensor([image.shape[-2:]] * len(image))
         copies = copies_of(image, content) if self.hparams["copies"] else [[] for _ in image]
@@ -202,7 +216,8 @@ class NCLModule(LightningModule):
         # a picture's own cut says nothing of it beside others
         sizes = zip(explained, content.tolist(), strict=True)
         highest = [one[:, :rows, :columns].max() for one, (rows, columns) in sizes]
-        return _Explained(with_copies(cut_at_half(probability, content), copies), copies, torch.stack(highest))
+        moved = with_copies(cut_at_half(probability, content), copies)
+        return _Explained(moved, copies, torch.stack(highest) if highest else probability.new_zeros(0))
 
     def setup(self, stage: str) -> None:
         """Compile the network; take the weights of `warm_start`, unless training resumes."""
@@ -222,7 +237,15 @@ class NCLModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """The loss and its terms; the network's output goes on to the callbacks."""
-        output = self(batch["image"])
+        try:
+            output = self(batch["image"])
+        except ValueError as error:
+            # BatchNorm's word for one picture whose features are 1×1, as in ASPP
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                "data.batch_size is 1, which this network's BatchNorm can't train on: give 2 or more"
+            ) from error
         terms = self._terms(output, batch["mask"], batch["valid"], batch["index"], self.global_step)
         size = len(batch["image"])
         for name, value in terms.items():
@@ -235,8 +258,8 @@ class NCLModule(LightningModule):
         # looked at once an epoch: to look at it is to wait for the device
         self._finite = loss.detach().isfinite() & self._finite
         self.log("train/loss_step", loss.detach(), prog_bar=True)
-        if self.hparams["loss"]:
-            # DDP raises where a loss of one's own leaves an output, and so its weights, unused
+        if self.hparams["loss"] or self.hparams["network"]:
+            # DDP raises where the loss leaves an output, and so its weights, unused
             loss = loss + 0 * sum(part.float().sum() for part in output if part is not None)
         return {"loss": loss, "output": output}
 
@@ -400,7 +423,15 @@ class NCLModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the threshold of validation; where training resumes, this module's lr and weight decay win."""
         self.val_threshold = checkpoint.get("val_threshold")
+        trained = sum(parameter.requires_grad for parameter in self.parameters())
+        same_network = checkpoint["state_dict"].keys() == self.state_dict().keys()
         for state in checkpoint.get("optimizer_states", ()):
+            before = sum(len(group["params"]) for group in state["param_groups"])
+            if same_network and before != trained:
+                raise InputError(
+                    f"the run trained {before} weights, and {trained} with these options (the projections train where "
+                    "a λ is above 0): no run can go on like that; start anew with --model.warm_start"
+                )
             for group in state["param_groups"]:
                 group["initial_lr"] = self.hparams["lr"]
                 group["weight_decay"] = self.hparams["weight_decay"]

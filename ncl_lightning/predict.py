@@ -127,12 +127,11 @@ class PredictionWriter(BasePredictionWriter):
             )
         read = {picture.absolute() for picture in pictures}
         for stem in self._stems.values():
-            for kind in OUTPUTS:
-                file = self._file(stem, kind)
-                if file.absolute() in read:
-                    raise InputError(
-                        f"{file}: the picture would be overwritten; give another --trainer.default_root_dir"
-                    )
+            files = [self._file(stem, kind) for kind in OUTPUTS]
+            # ours begin with a heat map, also where a run was killed; what stands alone is the user's: a mask, say
+            theirs = [] if files[0].exists() else [file for file in files if file.exists()]
+            for file in (*theirs, *(file for file in files if file.absolute() in read)):
+                raise InputError(f"{file}: the file would be overwritten; give another --trainer.default_root_dir")
 
     def write_on_batch_end(
         self,

@@ -7,7 +7,7 @@ a killed run goes on where it stopped when the same command is given again.
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from ncl_lightning.module import NCLModule
 from ncl_lightning.per_image import Row
 from ncl_lightning.plots import robustness_plot
 from ncl_lightning.results import file_hash, with_intervals
+from ncl_lightning.sources import Source
 
 
 class RobustnessTrainer(Trainer):
@@ -148,6 +149,9 @@ class RobustnessCLI(NCLCLI):
             # what relative paths lie below: the same names elsewhere are other pictures
             "root": str(Path(options.data.root or "").absolute()),
             "images": [len(loader.dataset) for loader in self.datamodule.test_dataloader()],
+            "files": _state_of_files(
+                one for loader in self.datamodule.test_dataloader() for one in loader.dataset.sources
+            ),
             "precision": str(self.trainer.precision),
             "limit_test_batches": self.trainer.limit_test_batches,
         }
@@ -156,6 +160,17 @@ class RobustnessCLI(NCLCLI):
         folder = Path(given) if given else beside_checkpoint(options.ckpt_path) / f"robustness-{name}"
         about = {"checkpoint": options.ckpt_path, **run}
         self.trainer.ledger = Ledger(folder / "robustness.csv", name, about)  # type: ignore[attr-defined]
+
+
+def _state_of_files(sources: Iterable[Source]) -> str:
+    """A number that changes where a picture or a mask of the sources is replaced or mended; as files tell."""
+    state = hashlib.sha256()
+    for source in sources:
+        for pair in getattr(source, "pairs", ()):
+            for file in filter(None, (pair.image, pair.mask)):
+                status = file.stat()
+                state.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return state.hexdigest()
 
 
 def main() -> int:

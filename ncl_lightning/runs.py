@@ -97,7 +97,10 @@ class SaveRunConfig(SaveConfigCallback):
         folder = run_folder(trainer)
         if stage == "fit" and folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True)
+            # but what it resumed from: with --config and another --ckpt_path, the later one would win
+            config = self.config.clone()
+            config.pop("ckpt_path", None)
+            self.parser.save(config, folder / "config.yaml", skip_none=False, overwrite=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -322,11 +323,12 @@ def _checked(path: Path, rows: list[tuple[str, str, str]]) -> list[Pair]:
         if not image:
             report("bad-list", [path], f"{path}: {where} names no image; fill it in or remove it")
             continue
-        if image in seen:
-            listed = path.parent / image
-            report("listed-twice", [listed], f"{path}: {where} lists {image} again, after {seen[image]}; remove one")
+        # by where it is, however that is spelled
+        place = os.path.normpath(path.parent / image.replace("\\", "/"))
+        if place in seen:
+            report("listed-twice", [place], f"{path}: {where} lists {image} again, after {seen[place]}; remove one")
             continue
-        seen[image] = where
+        seen[place] = where
         names = [image, mask] if mask else [image]
         files = [_located(path.parent, name) for name in names]
         for name, file in zip(names, files, strict=True):

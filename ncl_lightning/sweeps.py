@@ -1,5 +1,6 @@
 """W&B sweep files expanded on this machine: the runs of a grid, and the command of each."""
 
+import hashlib
 import itertools
 import sys
 from collections import Counter
@@ -13,6 +14,7 @@ import yaml
 from ncl_lightning.errors import InputError
 
 SEED = "seed_everything"
+_LONGEST = 100  # letters of an arm in a folder's name
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Run:
     def name(self) -> str:
         """A folder's name."""
         safe = "".join(c if c.isalnum() or c in "-_=.," else "_" for c in self.arm)
+        if len(safe) > _LONGEST:
+            safe = f"{safe[:_LONGEST]}-{hashlib.sha256(self.arm.encode()).hexdigest()[:8]}"
         return safe if self.seed is None else f"{safe}-seed{self.seed}"
 
     def configs(self) -> list[Path]:
@@ -67,10 +71,14 @@ def expand(file: Path) -> list[Run]:
     if sweep.get("method") != "grid":
         raise InputError(f"{file}: method is {sweep.get('method')}, only a grid can be run here; use a W&B agent")
     parameters = sweep.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise InputError(f"{file}: parameters is {parameters!r}; write NAME: {{values: [...]}} for each")
     choices: dict[str, list[Any]] = {}
     for name, given in parameters.items():
         if not isinstance(given, dict) or not given.keys() & {"value", "values"}:
             raise InputError(f"{file}: parameters.{name} needs `value` or `values`")
+        if "values" in given and not (isinstance(given["values"], list) and given["values"]):
+            raise InputError(f"{file}: parameters.{name}.values is {given['values']!r}; give a list that is not empty")
         choices[name] = list(given["values"]) if "values" in given else [given["value"]]
     command = [str(part) for part in sweep.get("command") or ()]
     if "fit" not in command or "${args}" not in command:

@@ -55,6 +55,10 @@ def synthesize(
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; give a new one")
     samples = open_source(source, size=size, seed=seed)
+    if count < 0 or val < 0 or test < 0 or not (count or val or test):
+        raise InputError(f"synthesize: count {count}, val {val} and test {test}; give one of them, above 0")
+    if not isinstance(samples, SyntheticSource) and count > len(samples):
+        raise InputError(f"{source}: it holds {len(samples)} pictures; give --count {len(samples)} at most")
     made_up = isinstance(samples, SyntheticSource) and not samples.photos
     made: dict[str, Any] = {"source": source, "size": size if made_up else None, "seed": seed, "hard": hard, "web": web}
     if hard is not None or web or val or test:

@@ -237,17 +237,18 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
 
 
 def test_predict_overwrites_no_picture(trained: Path, tmp_path: Path) -> None:
-    """IMD2020, for one, calls its truth `<stem>_mask.png`."""
+    """IMD2020, for one, calls its truth `<stem>_mask.png`; it is not overwritten where it is not read, either."""
     best = trained / "checkpoints" / "best.ckpt"
     for name in ("1.png", "1_mask.png"):
         cv2.imwrite(str(tmp_path / name), np.full((40, 40, 3), 90, np.uint8))
     before = (tmp_path / "1_mask.png").read_bytes()
-    options = ["predict", f"--ckpt_path={best}", f"--data.predict={tmp_path}"]
-    refused = command(*options, f"--trainer.default_root_dir={tmp_path}")
-    assert refused.returncode == 1
-    assert "1_mask.png: the picture would be overwritten" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert (tmp_path / "1_mask.png").read_bytes() == before
+    for pictures in (tmp_path, tmp_path / "1.png"):
+        options = ["predict", f"--ckpt_path={best}", f"--data.predict={pictures}"]
+        refused = command(*options, f"--trainer.default_root_dir={tmp_path}")
+        assert refused.returncode == 1
+        assert "1_mask.png: the file would be overwritten" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert (tmp_path / "1_mask.png").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -484,6 +485,12 @@ def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:
         ),
         (["export", "shipped", "/proc/nowhere/x.ckpt"], 1, "/proc/nowhere"),
         (["fit"], 1, "--data.train"),
+        (["fit", "--data.seed=-1"], 1, "data.seed is -1"),
+        (["fit", "--data.num_workers=-1"], 1, "num_workers"),
+        (["fit", "--data.eval_batch_size=0"], 1, "eval_batch_size"),
+        (["fit", "--model.lr=-1", "--data.train=[synthetic:8]", "--data.val=synthetic:2"], 1, "model.lr is -1"),
+        (["fit", "--checkpoint.save_top_k=2"], 1, "--checkpoint.filename"),
+        (["synthesize", "synthetic:5", "nowhere", "--count=0"], 1, "above 0"),
         (["fit", "--data.train=[nowhere]", "--data.val=nowhere"], 1, "nowhere"),
         (["test", "--data.test={a: synthetic:2}"], 1, "--ckpt_path"),
         (["test", "--ckpt_path=nowhere.ckpt"], 1, "nowhere.ckpt"),
@@ -498,6 +505,71 @@ def test_what_a_user_can_mend_is_one_line(arguments: list[str], code: int, says:
     lines = [line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: ")]
     assert len(lines) == 1
     assert says in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        # ASPP averages over the whole picture
+        (
+            ["--model.encoder=resnet18", "--model.decoder=DeepLabV3Plus", "--model.options={}", "--data.batch_size=1"],
+            "data.batch_size is 1",
+        ),
+        (["--data.val=AUTHENTIC"], "no tampered picture"),
+        (
+            [
+                "--model.network.class_path=ncl_lightning.PivotNetwork",
+                "--model.network.init_args={encoder: traces, options: {width: 4}, stride: 4}",
+            ],
+            "model.stride is 16",
+        ),
+    ],
+)
+def test_what_would_train_in_vain_is_one_line(options: list[str], says: str, small_set: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_set / "Au", tmp_path / "real" / "Au")
+    words = [*TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", f"--trainer.default_root_dir={tmp_path}"]
+    done = command("fit", *words, *(option.replace("AUTHENTIC", str(tmp_path / "real")) for option in options))
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert says in done.stderr.splitlines()[-1]
+
+
+def test_a_runs_config_says_nothing_of_what_it_resumed_from(trained: Path, tmp_path: Path) -> None:
+    """Given after --ckpt_path it would win: another checkpoint, or none, without a word."""
+    run = tmp_path / "runs" / "version_0"
+    shutil.copytree(trained, run)
+    config, last = run / "config.yaml", run / "checkpoints" / "last.ckpt"
+    assert "ckpt_path" not in yaml.safe_load(config.read_text())
+    # a single callback, as Lightning takes it
+    callback = "--trainer.callbacks=lightning.pytorch.callbacks.RichModelSummary"
+    words = [f"--ckpt_path={last}", f"--config={config}", f"--trainer.default_root_dir={run.parent}"]
+    succeed("fit", *words, "--trainer.max_epochs=2", callback)
+    assert [folder.name for folder in run.parent.iterdir()] == ["version_0"]
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+    assert "ckpt_path" not in yaml.safe_load(config.read_text())
+
+
+def test_a_run_goes_on_with_what_trained(trained: Path, tmp_path: Path) -> None:
+    """Where both weights become 0 the projections train no more, and AdamW's state fits nothing."""
+    run = tmp_path / "runs" / "version_0"
+    shutil.copytree(trained, run)
+    words = [f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"]
+    words += [f"--trainer.default_root_dir={run.parent}"]
+    done = command("fit", *words, "--model.lambda_ncl=0", "--model.lambda_pc=0", "--trainer.max_epochs=2")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "--model.warm_start" in done.stderr.splitlines()[-1]
+
+
+def test_a_network_that_gives_no_number_says_so(trained: Path, tmp_path: Path, small_set: Path) -> None:
+    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    checkpoint["state_dict"]["network.head.bias"].fill_(float("nan"))
+    torch.save(checkpoint, tmp_path / "nan.ckpt")
+    for words in (["predict", f"--data.predict={small_set / 'Tp'}"], ["test", f"--data.test={{a: {small_set}}}"]):
+        done = command(*words, f"--ckpt_path={tmp_path / 'nan.ckpt'}", "--data.leakage=ignore")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert "is no number" in done.stderr.splitlines()[-1]
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path: Path, small_set: Path) -> None:

@@ -18,9 +18,9 @@ from ncl_lightning.per_image import Row, read_rows, write_rows
 
 
 def result(folder: Path, f1: list[float | None], offset: float = 0.0, name: str = "set") -> Path:
-    """A made-up result: tampered images with these F1, and two authentic ones."""
+    """A made-up result: tampered images with these F1, and ten authentic ones."""
     rows: list[Row] = []
-    for i, value in enumerate([*f1, None, None]):
+    for i, value in enumerate([*f1, *[None] * 10]):
         tampered = int(i < len(f1))
         shared = {"set": name, "index": i, "name": f"{i}.png", "height": 9, "width": 8}
         scores = dict.fromkeys(("f1", "iou", "auc", "ap"), value) | {"fpr": 0.25 + offset}
@@ -60,6 +60,14 @@ def test_a_small_steady_difference_holds_and_a_large_unsteady_one_does_not(tmp_p
     # all pairs of three arms
     assert len(compare([a, steady, unsteady])) == 3 * 9
     assert not any(one["holds"] for one in compare([a, Arm("again", a.runs)]))
+
+
+def test_few_images_hold_nothing(tmp_path: Path) -> None:
+    """Nine of nine better is one chance in 256, but a bootstrap of two or four sees certainty in less than that."""
+    a, b = (arm(name, result(tmp_path / name, [value] * 9)) for name, value in (("a", 0.2), ("b", 0.9)))
+    assert not only(compare([a, b]), "f1")["holds"]
+    a, b = (arm(name, result(tmp_path / name, [value] * 10)) for name, value in (("c", 0.2), ("d", 0.9)))
+    assert only(compare([a, b]), "f1")["holds"]
 
 
 def test_the_interval_is_that_of_a_slow_bootstrap_over_pairs(tmp_path: Path) -> None:
@@ -106,7 +114,7 @@ def test_a_score_that_an_older_result_lacks_is_left_out(tmp_path: Path) -> None:
 
 def test_other_images_or_masks_are_one_line(tmp_path: Path) -> None:
     a, b = result(tmp_path / "a", [0.1, 0.9, 0.3]), result(tmp_path / "b", [0.1, 0.9])
-    with pytest.raises(InputError, match="4 match by name of 5 in a and 4 in b"):
+    with pytest.raises(InputError, match="12 match by name of 13 in a and 12 in b"):
         pair([arm("a", a), arm("b", b)])
     with pytest.raises(InputError, match="no test set is in all"):
         pair([arm("a", a), arm("c", result(tmp_path / "c", [0.1, 0.9, 0.3], name="another"))])
@@ -166,8 +174,8 @@ def test_names_and_verdicts_are_whole_at_80_columns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    a = [result(tmp_path / f"a{i}", [0.2, 0.21], name="a_set_of_composites") for i in range(runs)]
-    b = [result(tmp_path / f"b{i}", [0.9, 0.91], 0.25, name="a_set_of_composites") for i in range(runs)]
+    a = [result(tmp_path / f"a{i}", [0.2, 0.21] * 5, name="a_set_of_composites") for i in range(runs)]
+    b = [result(tmp_path / f"b{i}", [0.9, 0.91] * 5, 0.25, name="a_set_of_composites") for i in range(runs)]
     show(compare([arm(names[0], *a), arm(names[1], *b)]), 0.95)
     text = capsys.readouterr().out
     rows = [line for line in text.splitlines() if "+0." in line]

@@ -235,6 +235,9 @@ def test_a_config_that_would_undo_what_is_swept_is_refused(tmp_path: Path, sweep
         ({"method": "bayes"}, "grid"),
         ({"command": ["python", "fit"]}, "args"),
         ({"parameters": {"model.lr": {"min": 0.1, "max": 1}}}, "model.lr"),
+        ({"parameters": {"model.lr": {"values": []}}}, "not empty"),
+        ({"parameters": {"model.lr": {"values": 3}}}, "not empty"),
+        ({"parameters": [1]}, "NAME"),
     ],
 )
 def test_what_is_no_grid_is_refused(sweep: Path, change: dict[str, object], words: str) -> None:
@@ -243,6 +246,15 @@ def test_what_is_no_grid_is_refused(sweep: Path, change: dict[str, object], word
         expand(sweep)
     with pytest.raises(InputError, match="no such file"):
         expand(sweep.with_name("absent.yaml"))
+
+
+def test_an_arm_of_many_words_has_a_folder(sweep: Path) -> None:
+    settings = yaml.safe_load(sweep.read_text())
+    settings["parameters"] = {"data.train": {"values": [[{"source": f"{'x' * 300}{n}"}] for n in range(2)]}}
+    sweep.write_text(yaml.safe_dump(settings))
+    names = [run.name for run in expand(sweep)]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) < 200
 
 
 def test_two_runs_never_share_a_folder(tmp_path: Path, sweep: Path) -> None:

@@ -52,6 +52,9 @@ def test_an_exported_checkpoint_serves_like_the_run(trained: Path, tmp_path: Pat
         p, q = before.probability(picture), after.probability(picture)
     assert torch.equal(p > 0.2, q > 0.5)
     torch.testing.assert_close(q.logit() - p.logit(), torch.full_like(p, math.log(4)), rtol=0, atol=1e-4)
+    # one cut for all, also of a model that gives each picture its own
+    export("shipped", tmp_path / "one_cut.ckpt", threshold=0.9)
+    assert torch.load(tmp_path / "one_cut.ckpt", weights_only=True)["hyper_parameters"]["own_cut"] is False
     refused = command("export", trained, tmp_path / "other.ckpt", "--threshold=1.5")
     assert refused.returncode == 1
     assert "between 0 and 1" in refused.stderr

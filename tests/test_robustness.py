@@ -242,6 +242,12 @@ def test_clean_pictures_score_as_in_test(trained: Path, options: list[object], t
         for key in ("images", "f1", "iou", "auc_original", "fpr_authentic"):
             assert float(rows[name, "clean"][key]) == pytest.approx(scores[key], abs=1e-9)
         assert float(rows[name, "clean"]["f1_low"]) == pytest.approx(scores["f1_ci"][0], abs=1e-9)
+    # pictures that were mended are scored anew
+    mask = next((Path(json.loads(str(options[2]).partition("=")[2])["one"]) / "Gt").iterdir())
+    shutil.copy(mask, tmp_path / "mask")
+    cv2.imwrite(str(mask), 255 - cv2.imread(str(mask)))
+    assert "clean pictures (1 of" in succeed("robustness", *mine, "--levels={resize: [0.5]}").stdout
+    shutil.move(tmp_path / "mask", mask)
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,11 @@ LISTS: dict[str, tuple[str, bytes, str]] = {
     ),
     "one column missing": ("list.csv", b"image;mask\na.png;m.png\n", r"line 1 .* image;mask, but not image and mask"),
     "no mask column": ("list.csv", b"image\na.png\n", r"but not mask"),
+    "twice, otherwise written": (
+        "list.csv",
+        b"image,mask\na.png,m.png\n./a.png,\n",
+        r"line 3 lists \./a\.png again, after line 2",
+    ),
     "missing image": ("list.csv", b"image,mask\na.png,m.png\nz.png,\n", r"line 3: z\.png: no such file"),
     "missing mask": ("list.csv", b"image,mask\r\na.png,z.png\r\n", r"line 2: z\.png: no such file"),
     "missing absolute": ("list.csv", b"image,mask\n/nowhere/a.png,\n", r"line 2: /nowhere/a\.png: no such file"),
