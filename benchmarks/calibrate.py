@@ -9,9 +9,10 @@ share of authentic pictures' pixels that either calls tampered. The network alon
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +21,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
 from ncl_lightning import NCLModule
-from ncl_lightning.checkpoints import named_checkpoint
+from ncl_lightning.checkpoints import load_checkpoint, named_checkpoint
 from ncl_lightning.cut import expected_cut
-from ncl_lightning.sources import open_source
+from ncl_lightning.data import ManipulationDataModule
+from ncl_lightning.datasets import frame
+from ncl_lightning.sources import Picture, open_source
 from ncl_lightning.traces import passed_on
 
 Pixels = NDArray[np.uint8]
@@ -42,8 +45,8 @@ class Sample(NamedTuple):
     tampered: Mask
 
 
-def samples(module: NCLModule, source: str, most: int) -> dict[str, list[Sample]]:
-    """By kind, the first `most` tampered and `most` / 2 authentic pictures of a source."""
+def samples(module: NCLModule, transform: Any, source: str, most: int) -> dict[str, list[Sample]]:
+    """By kind, the first `most` tampered and `most` / 2 authentic pictures of a source, in frames as `test` has them."""
     pictures, rng = open_source(source), np.random.default_rng(0)
     found: dict[str, list[Sample]] = {f"{source}, {kind}": [] for kind in KINDS}
     left = {True: most // 2, False: most}
@@ -54,11 +57,12 @@ def samples(module: NCLModule, source: str, most: int) -> dict[str, list[Sample]
             continue
         for kind, change in KINDS.items():
             image, mask = change(picture.image, picture.mask, index)
-            frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+            framed = frame(Picture(image, mask, picture.authentic, picture.name), transform, (0, 0, index), False)
             with torch.inference_mode():
-                logits = module(frame).logits.float().numpy().ravel()
+                logits = module(framed["image"][None]).logits[0][framed["valid"]].float().numpy()
+            tampered = framed["mask"][framed["valid"]].numpy() > 0.5
             chosen = rng.choice(len(logits), min(PIXELS, len(logits)), replace=False)
-            found[f"{source}, {kind}"].append(Sample(logits[chosen], mask.ravel()[chosen]))
+            found[f"{source}, {kind}"].append(Sample(logits[chosen], tampered[chosen]))
     return found
 
 
@@ -83,7 +87,14 @@ def main() -> None:
     options = parser.parse_args()
     path = named_checkpoint(options.checkpoint, Path("runs"))
     module = NCLModule.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
-    kinds = {name: each for source in options.sources for name, each in samples(module, source, options.most).items()}
+    data = load_checkpoint(path).get("datamodule_hyper_parameters", {})
+    stored = {key: data[key] for key in ManipulationDataModule.EVALUATION_KEYS if key in data}
+    transform = ManipulationDataModule(**stored).evaluation()
+    found = [samples(module, transform, source, options.most) for source in options.sources]
+    kinds = {name: each for source in found for name, each in source.items()}
+    for name, each in kinds.items():
+        if not any(s.tampered.any() and not s.tampered.all() for s in each):
+            sys.exit(f"{name}: no tampered picture; give another source")
     scale, shift = calibration([sample for each in kinds.values() for sample in each])
     print(f"--calibration '[{scale:.3f}, {shift:.3f}]'")
     print(f"{'pictures':<44}{'n':>4}{'AUC':>7}{'F1 at 0.5':>11}{'own cut':>9}{'authentic at 0.5':>18}{'own cut':>9}")
@@ -93,10 +104,10 @@ def main() -> None:
         authentic = [s for s in each if not s.tampered.any()]
         auc = np.mean([roc_auc_score(s.tampered, s.logits) for s in tampered])
         f1 = [np.mean([f1_score(s.tampered, called(s.logits)) for s in tampered]) for called in both]
-        fpr = [np.mean([called(s.logits).mean() for s in authentic]) for called in both]
+        fpr = [np.mean([called(s.logits).mean() for s in authentic] or [np.nan]) for called in both]
         rows.append([auc, *f1, *fpr])
         print(f"{name:<44}{len(tampered):>4}{auc:>7.3f}{f1[0]:>11.3f}{f1[1]:>9.3f}{fpr[0]:>18.3f}{fpr[1]:>9.3f}")
-    auc, *f1, first, second = np.mean(rows, 0)
+    auc, *f1, first, second = np.nanmean(rows, 0)
     print(f"{'mean':<48}{auc:>7.3f}{f1[0]:>11.3f}{f1[1]:>9.3f}{first:>18.3f}{second:>9.3f}")
 
 

@@ -205,7 +205,8 @@ class ManipulationDataModule(LightningDataModule):
             return None
         return Draws(sources, given or None, share, samples, self.seed)
 
-    def _evaluation(self) -> Any:
+    def evaluation(self) -> Any:
+        """What brings a picture into its frame in evaluation."""
         hparams = self.hparams
         return pipeline(sizing_transforms(hparams["eval_sizing"], hparams["size"], hparams["max_size"]))
 
@@ -226,19 +227,19 @@ class ManipulationDataModule(LightningDataModule):
     def _val_dataset(self) -> ManipulationDataset:
         given = self.hparams["val"]
         sources = self._divided()[1] if self.hparams["val_share"] else self._open("val", given)
-        return ManipulationDataset(sources, self._evaluation(), name="val")
+        return ManipulationDataset(sources, self.evaluation(), name="val")
 
     def _test_dataset(self) -> list[ManipulationDataset]:
         sets: Mapping[str, SourceSpec] = self.hparams["test"] or {}
         if not sets:
             self._open("test", None)
         return [
-            ManipulationDataset(self._open("test", spec), self._evaluation(), keep_original=True, name=name)
+            ManipulationDataset(self._open("test", spec), self.evaluation(), keep_original=True, name=name)
             for name, spec in sets.items()
         ]
 
     def _predict_dataset(self) -> PredictionDataset:
-        return PredictionDataset(self.prediction_files(), self._evaluation())
+        return PredictionDataset(self.prediction_files(), self.evaluation())
 
     def prediction_files(self) -> list[Path]:
         """The pictures that `predict` names: files, and every image below folders; each once.

@@ -120,7 +120,7 @@ def test_other_images_or_masks_are_one_line(tmp_path: Path) -> None:
         pair([arm("a", a), arm("c", result(tmp_path / "c", [0.1, 0.9, 0.3], name="another"))])
     text = (a / "per_image.csv").read_text()
     (tmp_path / "d.csv").write_text(text.replace(",7,65\n", ",8,64\n", 1))
-    with pytest.raises(InputError, match="1 of 5 images have another size or mask"):
+    with pytest.raises(InputError, match="1 of 13 images have another size or mask"):
         pair([arm("a", a), arm("d", tmp_path / "d.csv")])
     with pytest.raises(InputError, match="missing"):
         load(tmp_path / "nowhere")
