@@ -46,7 +46,7 @@ class Sample(NamedTuple):
 
 
 def samples(module: NCLModule, transform: Any, source: str, most: int) -> dict[str, list[Sample]]:
-    """By kind, the first `most` tampered and `most` / 2 authentic pictures of a source, in frames as `test` has them."""
+    """By kind, the first `most` tampered and `most` / 2 authentic pictures of a source, in frames as in `test`."""
     pictures, rng = open_source(source), np.random.default_rng(0)
     found: dict[str, list[Sample]] = {f"{source}, {kind}": [] for kind in KINDS}
     left = {True: most // 2, False: most}

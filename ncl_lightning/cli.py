@@ -23,11 +23,12 @@ from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
 from ncl_lightning.contrast import ContrastStatistics
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError, Stopped
+from ncl_lightning.files import file_hash
 from ncl_lightning.module import NCLModule
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
 from ncl_lightning.progress import ProgressLines
-from ncl_lightning.results import ResultsWriter, file_hash
+from ncl_lightning.results import ResultsWriter
 from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder
 from ncl_lightning.stopping import StopTogether, requeues
 
@@ -137,19 +138,19 @@ class NCLCLI(LightningCLI):
                 callbacks.append(last)
             if loggers:
                 callbacks.append(LearningRateMonitor())
-        elif self.subcommand == "test":
-            run = {
-                "checkpoint": checkpoint,
-                "checkpoint_sha256": file_hash(checkpoint),
-                "model": options.model.as_dict(),
-                "data": options.data.as_dict(),
-            }
+        run = {
+            "checkpoint": checkpoint,
+            "checkpoint_sha256": file_hash(checkpoint),
+            "model": options.model.as_dict(),
+            "data": options.data.as_dict(),
+        }
+        if self.subcommand == "test":
             callbacks.append(ResultsWriter(output_folder("test", root, checkpoint), run))
             # the writer's table has intervals; Lightning's would repeat every set in each set's column
             self.config_init[self.subcommand]["verbose"] = False
         elif self.subcommand == "predict":
             folder = output_folder("predict", root, checkpoint)
-            callbacks.append(PredictionWriter(folder, options.model.threshold, checkpoint))
+            callbacks.append(PredictionWriter(folder, run))
             # they are written one by one; kept, those of a large folder would fill the memory
             self.config_init[self.subcommand]["return_predictions"] = False
         callbacks.append(StopTogether())

@@ -79,7 +79,7 @@ class PredictionDataset(Dataset[Batch]):
         try:
             image = read_image(path)
         except InputError as error:
-            return {"error": error.line}
+            return {"error": (str(path), error.line)}
         picture = Picture(image, np.zeros(image.shape[:2], bool), True, str(path))
         return frame(picture, self.transform, (0, 0, index), keep_original=True)
 
@@ -120,8 +120,8 @@ def collate(samples: list[Batch]) -> Batch:
     Keys: `image` (B,3,H,W) uint8 RGB, `mask` (B,1,H,W) float {0,1}, `valid` (B,1,H,W) bool (False: padding),
     `index` (B,), `authentic` (B,) bool, `content` (B,2) rows and columns of the frame that the picture
     fills from the top left, `original_size` (B,2), `name` list of str; where kept, the lists `original_mask`
-    of (1,h,w) bool and `original_image` of (h,w,3) uint8; in prediction `errors`, a line for each file
-    that can't be read (a batch of nothing else has no other key).
+    of (1,h,w) bool and `original_image` of (h,w,3) uint8; in prediction `errors`, name and line of each
+    file that can't be read (a batch of nothing else has no other key).
     """
     batch: Batch = {}
     errors = [sample["error"] for sample in samples if "error" in sample]

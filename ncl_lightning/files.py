@@ -1,6 +1,8 @@
 """Files written whole or not at all, so that a killed run leaves the former one."""
 
+import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,3 +57,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON; NaN has no place in it and raises ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def file_hash(path: Path | str | None) -> str | None:
+    """SHA-256 of a file, so that a result names the very files it came from; None where there is none."""
+    if not path or not Path(path).is_file():
+        return None
+    with open(path, "rb") as stream:
+        return (
+            hashlib.file_digest(stream, "sha256").hexdigest()
+            if sys.version_info >= (3, 11)
+            else (hashlib.sha256(stream.read()).hexdigest())
+        )

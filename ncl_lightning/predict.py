@@ -18,13 +18,14 @@ from ncl_lightning import draw
 from ncl_lightning.copies import Copy
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
+from ncl_lightning.files import file_hash, write_json
 from ncl_lightning.gallery import Predicted, write_gallery
 from ncl_lightning.images import IMAGE_SUFFIXES, write_image
 from ncl_lightning.per_image import write_rows
-from ncl_lightning.runs import of_all_processes
+from ncl_lightning.runs import environment, of_all_processes
 
 OUTPUTS = ("heat", "mask", "overlay")
-CSV, PAGE = "predictions.csv", "predictions.html"
+CSV, PAGE, ABOUT = "predictions.csv", "predictions.html", "predictions.json"
 _LONGEST = 200  # bytes of a name that more is appended to, also while it is written
 
 
@@ -43,7 +44,7 @@ def without_outputs(files: Sequence[Path]) -> list[Path]:
 
 def _others(given: Path, out: Path) -> list[Path]:
     """Files below a folder that are no pictures by their names, and no lists of `predict`; hidden ones do not count."""
-    lists = (out / CSV, out / PAGE)
+    lists = [out / name for name in (CSV, PAGE, ABOUT)]
     return [
         file
         for file in (given.rglob("*") if given.is_dir() else ())
@@ -85,20 +86,20 @@ class PredictionWriter(BasePredictionWriter):
     """Writes `<stem>_heat.png` (8-bit grey), `<stem>_mask.png` and `<stem>_overlay.png` at original size.
 
     And, for all pictures, `predictions.csv` (the fields of `Predicted`) and `predictions.html`, the most suspicious
-    first.
+    first, and what they were made with in `predictions.json`.
 
     Args:
         folder: Where to write.
-        threshold: A pixel with a higher probability is white in the mask.
-        checkpoint: Whose predictions they are.
+        run: What to say of the run besides the versions: checkpoint, model (its `threshold`: a pixel with a higher
+            probability is white in the mask), data.
     """
 
-    def __init__(self, folder: Path, threshold: float = 0.5, checkpoint: str = "") -> None:
+    def __init__(self, folder: Path, run: dict[str, Any]) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
-        self.threshold = threshold
-        self.checkpoint = checkpoint
-        self.failed: list[str] = []
+        self.run = run
+        self.threshold: float = run["model"]["threshold"]
+        self.failed: dict[str, str] = {}
         self._found: dict[str, Predicted] = {}
         self._root = Path()
         self._stems: dict[str, Path] = {}
@@ -144,8 +145,8 @@ class PredictionWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write the pictures of one batch; name the files that could not be read."""
-        for line in batch.get("errors", ()):
-            self.failed.append(line)
+        for name, line in batch.get("errors", ()):
+            self.failed[name] = line
             print(f"skipped: {line}", file=sys.stderr)
         for i, probability in enumerate(prediction):
             name = batch["name"][i]
@@ -154,6 +155,7 @@ class PredictionWriter(BasePredictionWriter):
             write_image(self._file(stem, "heat"), draw.grey(values))
             write_image(self._file(stem, "mask"), (values > self.threshold).astype("uint8") * 255)
             picture = batch["original_image"][i].cpu().numpy()
+            rows, columns = batch["content"][i].tolist()
             alike = [_at_size(copy, *values.shape) for copy in batch["copies"][i]]
             drawn = draw.overlay(picture, values, self.threshold, alike)
             write_image(self._file(stem, "overlay"), drawn)
@@ -165,20 +167,27 @@ class PredictionWriter(BasePredictionWriter):
                 tampered_share=round(float((values > self.threshold).mean()), 4),
                 highest=round(float(batch["highest"][i] if "highest" in batch else values.max()), 4),
                 copies=len(alike),
+                sha256=file_hash(name) or "",
+                note=f"looked at as {columns}×{rows} pixels" if (rows, columns) != values.shape else "",
             )
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """List what was found by all processes, and say what was done."""
         # a sampler may give two processes the same picture
         found = {name: one for part in of_all_processes(self._found) for name, one in part.items()}
-        self.failed = sorted({line for part in of_all_processes(self.failed) for line in part})
+        self.failed = {name: line for part in of_all_processes(self.failed) for name, line in sorted(part.items())}
         if not trainer.is_global_zero:
             return
         # what is found twice is confirmed pixel by pixel; a high probability alone is common in untouched pictures
-        listed = sorted(found.values(), key=lambda one: (not one.copies, -one.highest, one.picture))
+        listed = sorted(found.values(), key=lambda one: (not one.copies, -(one.highest or 0), one.picture))
+        listed += [
+            Predicted(Path(name).relative_to(self._root).as_posix(), note=line, sha256=file_hash(name) or "")
+            for name, line in sorted(self.failed.items())
+        ]
         columns = [field.name for field in fields(Predicted)]
         write_rows(self.folder / CSV, [asdict(one) for one in listed], columns)
-        write_gallery(self.folder / PAGE, listed, self.checkpoint, self.threshold)
+        write_gallery(self.folder / PAGE, listed, self.run)
+        write_json(self.folder / ABOUT, {**self.run, **environment(trainer)})
         skipped = f", {len(self.failed)} skipped" if self.failed else ""
         print(f"heat maps of {len(found)} pictures in {self.folder}{skipped}; look at {PAGE}")
 

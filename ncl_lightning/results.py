@@ -1,11 +1,6 @@
 """What `test` leaves: a table on the terminal, results.json, per_image.csv and report.html."""
 
-import hashlib
 import math
-import platform
-import sys
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +17,7 @@ from ncl_lightning.metrics import ImageScores
 from ncl_lightning.module import AT_ORIGINAL
 from ncl_lightning.per_image import image_rows, write_rows
 from ncl_lightning.report import SetReport, write_report
-from ncl_lightning.runs import of_all_processes
+from ncl_lightning.runs import environment, of_all_processes
 
 # four do not fit into 80 columns
 SHOWN = ("f1", "iou", "auc")
@@ -136,19 +131,6 @@ def _training_config(checkpoint: str | None) -> str | None:
     return file.read_text(encoding="utf-8") if file and file.is_file() else None
 
 
-def environment(trainer: Trainer) -> dict[str, Any]:
-    """Versions and machine, as far as they decide a number."""
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": " ".join(["python -m ncl_lightning", *sys.argv[1:]]),
-        "versions": {name: version(name) for name in ("ncl_lightning", "torch", "lightning")},
-        "python": platform.python_version(),
-        "accelerator": trainer.accelerator.__class__.__name__,
-        "precision": str(trainer.precision),
-        "processes": trainer.world_size,
-    }
-
-
 def show(sets: dict[str, dict[str, Any]]) -> None:
     """A table of every set, at network size and at original size, with intervals."""
     table = Table(title="pixel scores: means over tampered images, bootstrap 95 % intervals")
@@ -168,15 +150,3 @@ def _cell(scores: dict[str, Any], key: str) -> str:
 
 def _text(value: float | int | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def file_hash(path: str | None) -> str | None:
-    """SHA-256 of a file, so that a result names the very checkpoint it came from."""
-    if not path or not Path(path).is_file():
-        return None
-    with open(path, "rb") as stream:
-        return (
-            hashlib.file_digest(stream, "sha256").hexdigest()
-            if sys.version_info >= (3, 11)
-            else (hashlib.sha256(stream.read()).hexdigest())
-        )

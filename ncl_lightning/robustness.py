@@ -21,12 +21,13 @@ from ncl_lightning.checkpoints import beside_checkpoint, load_checkpoint
 from ncl_lightning.cli import NCLCLI
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.distortions import CLEAN, DistortedSource, ladders
+from ncl_lightning.files import file_hash
 from ncl_lightning.leakage import leaks
 from ncl_lightning.ledger import Ledger
 from ncl_lightning.module import NCLModule
 from ncl_lightning.per_image import Row
 from ncl_lightning.plots import robustness_plot
-from ncl_lightning.results import file_hash, with_intervals
+from ncl_lightning.results import with_intervals
 from ncl_lightning.sources import Source
 
 

@@ -1,7 +1,11 @@
 """A run's folder: config.yaml, metrics.csv, checkpoints/ and panels/ in one place, with or without W&B."""
 
 import csv
+import platform
+import sys
+import time
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,3 +118,16 @@ class SaveRunConfig(SaveConfigCallback):
 def has_trained(root: Path) -> bool:
     """Whether a run below a folder has come as far as its first training step."""
     return any(root.glob("**/checkpoints"))
+
+
+def environment(trainer: Trainer) -> dict[str, Any]:
+    """Versions and machine, as far as they decide a number."""
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": " ".join(["python -m ncl_lightning", *sys.argv[1:]]),
+        "versions": {name: version(name) for name in ("ncl_lightning", "torch", "lightning")},
+        "python": platform.python_version(),
+        "accelerator": trainer.accelerator.__class__.__name__,
+        "precision": str(trainer.precision),
+        "processes": trainer.world_size,
+    }

@@ -1,6 +1,7 @@
 """The command line, run as users run it."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -220,9 +221,24 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
     with (out / "predictions.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["picture"]: row["files"] for row in rows} == {
-        "a.png": "a", "deep er/bü.jpg": "deep er/bü", "same.png": "same.png", "same.jpg": "same.jpg"
+        "a.png": "a", "deep er/bü.jpg": "deep er/bü", "same.png": "same.png", "same.jpg": "same.jpg", "bad.jpg": ""
     }  # fmt: skip
+    for row in rows:
+        assert row["sha256"] == hashlib.sha256((pictures / row["picture"]).read_bytes()).hexdigest()
+    skipped = rows.pop()
+    assert (skipped["picture"], skipped["highest"]) == ("bad.jpg", "")
+    assert "bad.jpg: " in skipped["note"]
+    # at network size 96
+    assert {row["picture"]: row["note"] for row in rows} == {
+        "a.png": "", "same.png": "", "same.jpg": "", "deep er/bü.jpg": "looked at as 72×96 pixels"
+    }  # fmt: skip
+    about = json.loads((out / "predictions.json").read_text())
+    assert about["checkpoint_sha256"] == hashlib.sha256(best.read_bytes()).hexdigest()
+    assert about["model"]["stride"] == 8
+    assert {"ncl_lightning", "torch"} <= set(about["versions"])
     page = (out / "predictions.html").read_text(encoding="utf-8")
+    assert "1 could not be read" in page
+    assert about["checkpoint_sha256"] in page
     leads = {unquote(link) for link in re.findall(r'(?:src|href)="([^"]+)"', page)}
     assert leads == written
     for row in rows:

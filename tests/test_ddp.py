@@ -82,7 +82,7 @@ def test_two_processes_predict_what_one_does(trained: Path, tmp_path: Path) -> N
         assert "1 skipped" in done.stdout
     names = sorted(file.name for file in (tmp_path / "one").iterdir())
     assert names == sorted(file.name for file in folder.iterdir())
-    assert len(names) == 3 * 3 + 2
+    assert len(names) == 3 * 3 + 3
     for name in ("predictions.csv", "predictions.html"):
         assert (folder / name).read_text() == (tmp_path / "one" / name).read_text()
 
