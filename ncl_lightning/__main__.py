@@ -83,6 +83,11 @@ def main() -> int:
         return _stop(error.line, 1)
     except argparse.ArgumentError as error:
         return _stop(str(error), 2)
+    except Exception as error:
+        # what Lightning says of options that go together badly; its module would take seconds to import here
+        if type(error).__name__ != "MisconfigurationException":
+            raise
+        return _stop(str(error), 1)
     except KeyboardInterrupt:
         stop = Stopped(signal.SIGINT, "give the command again")
         return _stop(str(stop), stop.code)

@@ -179,7 +179,9 @@ def _show(console: Console, rows: list[tuple[str, ...]], findings: list[Finding]
 
 def main() -> int:
     """Run the command line."""
-    return int(auto_cli(audit, args=_listed(sys.argv[2:]), exit_on_error=False) or 0)
+    return int(
+        auto_cli(audit, args=_listed(sys.argv[2:]), prog="python -m ncl_lightning audit", exit_on_error=False) or 0
+    )
 
 
 def _listed(arguments: list[str]) -> list[str]:

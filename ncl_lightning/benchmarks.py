@@ -63,7 +63,7 @@ def folder_pairs(root: Path) -> list[Pair]:
     """
     has = {name for name in ("Tp", "Gt", "Au") if (root / name).is_dir()}
     if not has:
-        hint = "; its pictures alone can be used as synthetic:FOLDER" if find_images(root) else ""
+        hint = "; bring it into that form, or list its files in a .csv (image,mask)" if find_images(root) else ""
         raise InputError(f"{root}: expected Tp/ and Gt/, and Au/ for authentic pictures; it holds {_saw(root)}{hint}")
     if len(has & {"Tp", "Gt"}) == 1:
         missing = ({"Tp", "Gt"} - has).pop()

@@ -29,7 +29,7 @@ from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
 from ncl_lightning.progress import ProgressLines
 from ncl_lightning.results import ResultsWriter
-from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder
+from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder, run_folder
 from ncl_lightning.stopping import StopTogether, requeues
 
 
@@ -46,7 +46,8 @@ class NCLCLI(LightningCLI):
             auto_configure_optimizers=False,
             # hyper-parameters are plain values: load_from_checkpoint needs no instantiator
             load_from_checkpoint_support=False,
-            parser_kwargs={"exit_on_error": False} | {name: {"exit_on_error": False} for name in self.subcommands()},
+            parser_kwargs={"prog": "python -m ncl_lightning", "exit_on_error": False}
+            | {name: {"exit_on_error": False} for name in self.subcommands()},
             **kwargs,
         )
 
@@ -73,6 +74,8 @@ class NCLCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; what a checkpoint stores becomes the default, so that what is said explicitly wins."""
+        for command, sub in self._subcommand_parsers.items():
+            _explain(command, sub)
         try:
             super().parse_arguments(parser, args)
         except argparse.ArgumentError as error:
@@ -209,6 +212,19 @@ class NCLCLI(LightningCLI):
                 raise
             raise InputError(f"wandb: {error}; log in with `wandb login`, or set WANDB_MODE=offline") from error
 
+    def after_fit(self) -> None:
+        """Say where it all is, and what comes next."""
+        folder = run_folder(self.trainer)
+        if folder is None or not self.trainer.is_global_zero:
+            return
+        print(f"run: {folder}")
+        best = next((c for c in self.trainer.checkpoint_callbacks if getattr(c, "monitor", None)), None)
+        if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
+            print(
+                f"best {best.monitor} {best.best_model_score:.3f}; next: python -m ncl_lightning test "
+                f'--ckpt_path {best.best_model_path} --data.test \'{{"NAME": "SOURCE"}}\''
+            )
+
     def _how_to_go_on(self) -> str:
         """What to type after a stop."""
         if self.subcommand != "fit":
@@ -224,6 +240,27 @@ class NCLCLI(LightningCLI):
         """True where files were skipped."""
         writers = [c for c in self.trainer.callbacks if isinstance(c, PredictionWriter)]  # type: ignore[attr-defined]
         return any(writer.failed for writer in writers)
+
+
+def _explain(command: str, parser: LightningArgumentParser) -> None:
+    """What options mean here, where Lightning's help says something else."""
+    if command == "predict":
+        parser.description = (
+            "Heat maps, masks and overlays of pictures: --data.predict PICTURES, with the model that comes along or "
+            "another one (--ckpt_path), into a folder (--trainer.default_root_dir). Outlined is what lies above "
+            "--model.threshold."
+        )
+    texts = {
+        "ckpt_path": {
+            "fit": "Checkpoint to resume from: a file, or `last`, that of the newest run below runs/.",
+            "predict": "Checkpoint: a file, `best` or `last` of the newest run below runs/, or `shipped`, the default.",
+        }.get(command, "Checkpoint: a file, `best` or `last` of the newest run below runs/, or `shipped`."),
+        "trainer.default_root_dir": {
+            "fit": "Folder of the runs; by default runs/. Each run has a folder version_N of its own in it.",
+        }.get(command, "Folder to write to; by default one named by the time, beside the checkpoint."),
+    }
+    for action in parser._actions:
+        action.help = texts.get(action.dest, action.help)
 
 
 def _warn_of_slow_halves(trainer: Trainer) -> None:
@@ -261,7 +298,12 @@ def _suggested(message: str, known: list[str]) -> str:
     """A parser's complaint, with the nearest option to one that does not exist."""
     found = re.search(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'", message)
     close = difflib.get_close_matches(found[1] or found[2], known, n=1) if found else []
-    return f"{message}; did you mean {close[0]}?" if close else message
+    if close:
+        return f"{message}; did you mean {close[0]}?"
+    bare = re.search(r"unrecognized arguments: ([^-\s]\S*)", message)
+    if bare and sys.argv[1] == "predict":
+        return f"{message}; did you mean --data.predict {bare[1]}?"
+    return message
 
 
 # what Lightning says of its own working, and of what is meant to be so here

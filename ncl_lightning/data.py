@@ -176,7 +176,10 @@ class ManipulationDataModule(LightningDataModule):
 
     def _open(self, part: str, specs: Any) -> list[Source]:
         if not specs:
-            raise InputError(f"data.{part} names no data: give a source, for example --data.{part} {_EXAMPLE[part]}")
+            hint = ", or --data.val_share 0.1 to hold out of the training data" if part == "val" else ""
+            raise InputError(
+                f"data.{part} names no data: give a source, for example --data.{part} {_EXAMPLE[part]}{hint}"
+            )
         specs = specs if isinstance(specs, list) else [specs]
         # evaluation is the same for every seed, so that seeds can be compared
         seed = self.seed if part == "train" else 0

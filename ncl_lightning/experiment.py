@@ -115,7 +115,13 @@ def main() -> int:
     """Run the command line."""
     stop_on_sigterm(_ADVICE)
     try:
-        auto_cli(experiment, args=sys.argv[2:], exit_on_error=False, as_positional=True)
+        auto_cli(
+            experiment,
+            args=sys.argv[2:],
+            prog="python -m ncl_lightning experiment",
+            exit_on_error=False,
+            as_positional=True,
+        )
     except KeyboardInterrupt:
         raise Stopped(signal.SIGINT, _ADVICE) from None
     return 0

@@ -103,5 +103,5 @@ def _move(checkpoint: dict[str, Any], scale: float, shift: float) -> None:
 
 def main() -> int:
     """Run the command line."""
-    auto_cli(export, args=sys.argv[2:], exit_on_error=False, as_positional=True)
+    auto_cli(export, args=sys.argv[2:], prog="python -m ncl_lightning export", exit_on_error=False, as_positional=True)
     return 0

@@ -189,7 +189,7 @@ class PredictionWriter(BasePredictionWriter):
         write_gallery(self.folder / PAGE, listed, self.run)
         write_json(self.folder / ABOUT, {**self.run, **environment(trainer)})
         skipped = f", {len(self.failed)} skipped" if self.failed else ""
-        print(f"heat maps of {len(found)} pictures in {self.folder}{skipped}; look at {PAGE}")
+        print(f"heat maps of {len(found)} pictures in {self.folder}{skipped}{f'; look at {PAGE}' if found else ''}")
 
     def _file(self, stem: Path, kind: str) -> Path:
         return self.folder / stem.with_name(f"{stem.name}_{kind}.png")

@@ -1,6 +1,7 @@
 """What `test` leaves: a table on the terminal, results.json, per_image.csv and report.html."""
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,20 @@ class ResultsWriter(Callback):
         found = leaks(getattr(trainer, "datamodule", None))
         if found:
             run["leakage"] = found
+        loaders: Any = trainer.test_dataloaders
+        loaders = loaders if isinstance(loaders, list) else [loaders]
+        counts = {name: (sets[name]["images"], len(loader.dataset)) for name, loader in zip(sets, loaders, strict=True)}
+        # as by trainer.limit_test_batches
+        partial = {name: count for name, count in counts.items() if count[0] < count[1]}
+        for name, (seen, count) in partial.items():
+            print(f"PARTIAL: {name} was scored on {seen} of its {count} pictures", file=sys.stderr)
+        if partial:
+            run["partial"] = partial
         rows = {name: image_rows(name, pictures.get(name, {}), *pair) for name, pair in tables.items()}
         show(sets)
         # of an earlier test: it would stand beside the tables of this one, were this one killed
         (self.folder / "results.json").unlink(missing_ok=True)
         write_rows(self.folder / "per_image.csv", [row for part in rows.values() for row in part])
-        loaders: Any = trainer.test_dataloaders
-        loaders = loaders if isinstance(loaders, list) else [loaders]
         parts = []
         for name, loader in zip(sets, loaders, strict=True):
             network, original = ({key: v.tolist() for key, v in curve.items()} for curve in curves[name])
@@ -137,7 +145,7 @@ def show(sets: dict[str, dict[str, Any]]) -> None:
     for name in ("set", "scored at", *SHOWN, "F1 of all\ntampered"):
         table.add_column(name, justify="left" if name in ("set", "scored at") else "right")
     for name, scores in sets.items():
-        head = f"{escape(name)}\n[dim]{scores['tampered_images']} of {scores['images']}[/dim]"
+        head = f"{escape(name)}\n[dim]{scores['tampered_images']} tampered\nof {scores['images']}[/dim]"
         table.add_row(head, "network", *(_cell(scores, key) for key in SHOWN), _text(scores["f1_all_tampered"]))
         table.add_row("", "original", *(_cell(scores, f"{key}_original") for key in SHOWN), "", end_section=True)
     Console().print(table)

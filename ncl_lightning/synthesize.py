@@ -126,5 +126,11 @@ def _cell(picture: Picture) -> draw.Image:
 
 def main() -> int:
     """Run the command line."""
-    auto_cli(synthesize, args=sys.argv[2:], exit_on_error=False, as_positional=True)
+    auto_cli(
+        synthesize,
+        args=sys.argv[2:],
+        prog="python -m ncl_lightning synthesize",
+        exit_on_error=False,
+        as_positional=True,
+    )
     return 0

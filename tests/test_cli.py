@@ -151,6 +151,26 @@ def test_a_checkpoint_is_enough_to_test(trained: Path, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("test-*/results.json"))) == 1
 
 
+def test_a_part_of_a_set_is_called_one(trained: Path, tmp_path: Path) -> None:
+    best = trained / "checkpoints" / "best.ckpt"
+    words = [f"--ckpt_path={best}", "--data.test={a: synthetic:8}", f"--trainer.default_root_dir={tmp_path}"]
+    assert "PARTIAL" not in succeed("test", *words).stderr
+    assert "partial" not in json.loads((tmp_path / "results.json").read_text())["run"]
+    done = succeed("test", *words, "--data.eval_batch_size=2", "--trainer.limit_test_batches=1")
+    assert "PARTIAL: a was scored on 2 of its 8 pictures" in done.stderr
+    assert json.loads((tmp_path / "results.json").read_text())["run"]["partial"] == {"a": [2, 8]}
+
+
+def test_help_says_how_to_type_it() -> None:
+    for name in ("predict", "audit", "experiment"):
+        assert (
+            f"usage: python -m ncl_lightning {'[options] ' * (name == 'predict')}{name}"
+            in succeed(name, "--help").stdout
+        )
+    text = " ".join(succeed("predict", "--help").stdout.split())
+    assert "or `shipped`, the default" in text
+
+
 def test_undefined_scores_are_null(trained: Path, tmp_path: Path) -> None:
     data = make_set(tmp_path / "set", 0, 2)
     sets = json.dumps({"authentic": str(data)})
@@ -499,6 +519,8 @@ def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:
             1,
             "HorizontalFlop",
         ),
+        (["predict", "README.md"], 2, "did you mean --data.predict README.md?"),
+        (["predict", "--data.predict=README.md", "--trainer.accelerator=mps"], 1, "MPS"),
         (["export", "shipped", "/proc/nowhere/x.ckpt"], 1, "/proc/nowhere"),
         (["fit"], 1, "--data.train"),
         (["fit", "--data.seed=-1"], 1, "data.seed is -1"),
