@@ -34,7 +34,7 @@ COMMANDS = {
         "run a sweep file here: what is not done yet, then a table and a figure",
         "ncl_lightning.experiment",
     ),
-    "export": ("a checkpoint to hand on: without optimizer, callbacks and paths", "ncl_lightning.export"),
+    "export": ("strip a checkpoint for sharing: no optimizer state, callbacks or paths", "ncl_lightning.export"),
     "quickstart": ("train, test and predict on made-up data in a few minutes", "ncl_lightning.quickstart"),
 }
 

@@ -1,15 +1,15 @@
 """Where to cut a map: at each picture's own threshold, the one by which its F1 is expected to be best.
 
-One threshold for all pictures suits none: where traces are plain, maps are sure, and where a picture was reduced and
-saved coarsely they are not. Where values are probabilities, the set of pixels with the best expected F1 is those above
-half of that best F1 (Lipton, Elkan and Narayanaswamy 2014, *Optimal thresholding of classifiers to maximize F1
+No single threshold suits every picture: maps are confident where traces are strong, and hesitant where a picture was
+downscaled and heavily compressed. Where values are probabilities, the set of pixels with the best expected F1 is those
+above half of that best F1 (Lipton, Elkan and Narayanaswamy 2014, *Optimal thresholding of classifiers to maximize F1
 measure*). Not the paper's.
 """
 
 import torch
 from torch import Tensor
 
-LEAST = 0.05  # a cut is no lower: where nothing is as likely as that, nothing is called
+LEAST = 0.05  # lower bound: if no pixel is as likely as that, none is predicted as tampered
 
 
 def expected_cut(probability: Tensor) -> float:

@@ -20,8 +20,8 @@ class InputError(Exception):
 class Stopped(BaseException):
     """Told to stop by a signal; the message says how to go on.
 
-    The command line prints it and exits with 128 + the signal's number, as a shell counts. No Exception, as
-    KeyboardInterrupt is none: what is told to stop is not held up by code that handles errors.
+    The command line prints it and exits with 128 + the signal's number, as a shell counts. Like KeyboardInterrupt it
+    derives from BaseException, so that error handlers do not swallow it.
     """
 
     def __init__(self, signum: int, advice: str) -> None:
@@ -30,7 +30,7 @@ class Stopped(BaseException):
 
 
 def stop_on_sigterm(advice: str) -> None:
-    """From here on SIGTERM raises `Stopped` with that advice; a command would end at once and leave what it started."""
+    """From here on SIGTERM raises `Stopped` with that advice; by default the process dies and orphans its children."""
 
     def stop(signum: int, _: FrameType | None) -> None:
         raise Stopped(signum, advice)

@@ -43,7 +43,7 @@ def export(
     Args:
         ckpt: Checkpoint of a run; `best` or `last`, that of the newest run below runs/; or `shipped`.
         out: File to write; it must not exist.
-        threshold: A threshold that suits, such as validation's best one: the logits are moved so that it comes to
+        threshold: A good threshold, such as validation's best one: the logits are moved so that it comes to
             lie at 0.5, where everybody cuts. Ranks, and so AUC and average precision, stay.
         calibration: Scale and shift of the logits by which values become probabilities (Platt 1999), such as
             benchmarks/calibrate.py fits; `[0.8, -2.1]`, say. Each picture is then cut at its own (`model.own_cut`).

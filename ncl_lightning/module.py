@@ -38,10 +38,10 @@ class NCLModule(LightningModule):
     The training code of NCL is not published; what the paper leaves open is our reading, and a parameter here.
 
     Args:
-        encoder: Encoder of segmentation-models-pytorch, by name; or `traces`, our small one for fine traces, which
-            goes without a decoder (not the paper's).
+        encoder: Encoder of segmentation-models-pytorch, by name; or `traces`, our own small encoder for fine traces,
+            used without a decoder (not the paper's).
         decoder: Decoder of segmentation-models-pytorch, by name.
-        encoder_weights: Pre-trained weights of the encoder; null: random ones, as the method means it.
+        encoder_weights: Pre-trained weights of the encoder; null: random initialization, as the method intends.
         options: More arguments for segmentation-models-pytorch, such as `{encoder_depth: 4}`; for `traces`,
             `{width: 16, depth: 4, blocks: true}`.
         stride: Side of a patch in pixels.
@@ -63,7 +63,7 @@ class NCLModule(LightningModule):
         lr: Learning rate of AdamW at its peak.
         weight_decay: Weight decay of AdamW.
         warmup: Share of the training steps over which the learning rate rises; a cosine to 0 follows.
-        threshold: A pixel with a higher probability than this is called tampered.
+        threshold: Pixels with a probability above this are predicted as tampered.
         copies: In tests and predictions, look for what a picture holds twice, too (`ncl_lightning.copies`). Validation,
             which chooses checkpoints and the threshold of `f1_val`, looks at the network alone.
         own_cut: In tests and predictions, move each picture's map so that 0.5 lies where its F1 is expected to be best
@@ -72,12 +72,12 @@ class NCLModule(LightningModule):
             original size (`ncl_lightning.conventions`); `f1_benco` and so on in results.json.
         compile: Train with a compiled network (torch.compile; a CPU needs a C++ compiler for it): the first step takes
             a minute, the others less. Evaluation, whose pictures come in many sizes, goes without.
-        mean: Mean of the pictures' channels (RGB, of 0..1) that is taken off before the network.
-        std: Standard deviation of the channels that they are divided by.
+        mean: Per-channel RGB mean, of images in 0..1, subtracted before the network.
+        std: Per-channel standard deviation that they are then divided by.
         warm_start: Checkpoint whose weights training starts from (weights only; to resume, use ckpt_path), of the
-            same network, or of `traces` with less depth or without blocks; `shipped` is the model that comes along.
-        network: A network of one's own instead: `{class_path, init_args}` with plain arguments.
-        loss: A loss of one's own instead: `{class_path, init_args}` with plain arguments.
+            same network, or of `traces` with less depth or without blocks; `shipped` is the model in the package.
+        network: A custom network instead: `{class_path, init_args}` with plain arguments.
+        loss: A custom loss instead: `{class_path, init_args}` with plain arguments.
     """
 
     mean: Tensor
@@ -191,7 +191,8 @@ class NCLModule(LightningModule):
     def probability(self, image: Tensor, content: Tensor | None = None) -> Tensor:
         """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, in the light of `copies`.
 
-        With `own_cut` no probability, but what is to be called tampered above 0.5. 0 in a picture of one colour.
+        With `own_cut` the values are no longer probabilities; those above 0.5 are predicted as tampered. 0 in a picture
+        of one colour.
 
         `content` (B,2): rows and columns that each picture fills of its frame; None: all.
         """
@@ -271,7 +272,7 @@ class NCLModule(LightningModule):
         """
         if not self._finite:
             raise InputError(
-                f"training diverged before step {self.global_step}: the loss is no finite number any more; "
+                f"training diverged before step {self.global_step}: the loss is no longer finite; "
                 f"lower model.lr (now {self.hparams['lr']:g}), or give trainer.gradient_clip_val"
             )
 

@@ -123,7 +123,7 @@ class PredictionWriter(BasePredictionWriter):
             print(f"left out, not read as pictures: {kinds}", file=sys.stderr)
         if (self.folder / CSV).exists() and trainer.is_global_zero:
             print(
-                f"{self.folder}: holds an earlier run's; its list and files of the same names are replaced",
+                f"{self.folder}: contains an earlier run's results; its list and files of the same names are replaced",
                 file=sys.stderr,
             )
         read = {picture.absolute() for picture in pictures}

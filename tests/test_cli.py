@@ -449,7 +449,7 @@ def test_a_run_that_diverges_ends_in_one_line(tmp_path: Path, validation: list[s
     done = command("fit", *options, *validation, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "training diverged before step 6: the loss is no finite number any more; lower model.lr" in done.stderr
+    assert "training diverged before step 6: the loss is no longer finite; lower model.lr" in done.stderr
     # the last sound one is kept
     last = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == 0
@@ -700,7 +700,7 @@ def test_predict_leaves_out_the_masks_of_sets_below(trained: Path, tmp_path: Pat
     assert "heat maps of 2 pictures" in succeed("predict", f"--ckpt_path={best}", *options).stdout
     # what is there already is spoken of before it is replaced
     again = succeed("predict", f"--ckpt_path={best}", *options)
-    assert f"{tmp_path / 'out'}: holds an earlier run's" in again.stderr
+    assert f"{tmp_path / 'out'}: contains an earlier run's results" in again.stderr
 
 
 def test_a_sanity_check_chooses_no_threshold(tmp_path: Path, small_set: Path) -> None:
