@@ -26,14 +26,15 @@ already made binary. They differ from `ImageScores` without a preset, and from o
 
 import math
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ncl_lightning.imagelevel import image_counts, image_scores
 
 CONVENTIONS = ("benco", "mvss", "trufor")
-AT_ORIGINAL = ("mvss", "trufor")
+SCORED_AT_ORIGINAL = ("mvss", "trufor")
 """Those that score at original size, the others at network size."""
 
 
@@ -48,17 +49,10 @@ def prepare(name: str | None, probability: Tensor, mask: Tensor, valid: Tensor) 
 
 def away_from(pixels: Tensor, size: int) -> Tensor:
     """(B,1,H,W) bool: no pixel of the given ones in the size×size neighbourhood; outside of the picture lie none."""
-    near = pixels
-    for side in (-1, -2):
-        # a window of any width from few shifts: each at most doubles it
-        near = pad(near, (0, 0) * (-1 - side) + (size // 2, size // 2))
-        width = 1
-        while width < size:
-            step = min(width, size - width)
-            left = near.shape[side] - step
-            near = near.narrow(side, 0, left) | near.narrow(side, step, left)
-            width += step
-    return ~near
+    # by OpenCV, which is a hundred times as fast as a max-pooling of bytes
+    window = np.ones((size, size), np.uint8)
+    near = [cv2.dilate(one, window) for one in pixels[:, 0].byte().cpu().numpy()]
+    return torch.from_numpy(np.stack(near))[:, None].to(pixels.device) == 0
 
 
 def summarise(name: str, columns: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:

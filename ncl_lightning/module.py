@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
 
 from ncl_lightning.checkpoints import load_checkpoint, take_weights
-from ncl_lightning.conventions import AT_ORIGINAL as CONVENTIONS_AT_ORIGINAL
+from ncl_lightning.conventions import SCORED_AT_ORIGINAL
 from ncl_lightning.copies import Copy, copies_of, with_copies
 from ncl_lightning.cut import cut_at_half
 from ncl_lightning.data import ManipulationDataModule
@@ -338,36 +338,29 @@ class NCLModule(LightningModule):
         names = [getattr(loader.dataset, "name", "") or f"set{i}" for i, loader in enumerate(loaders)]
         # one threshold of all maps is none of maps that each were moved
         chosen = None if self.hparams["own_cut"] else self.val_threshold
+        kinds = {"network": None, "original": None, **{name: name for name in self.hparams["conventions"]}}
         self.test_scores = {
-            name: tuple(
-                ImageScores(len(loader.dataset), threshold=self.hparams["threshold"], val_threshold=chosen).to(
-                    self.device
-                )
-                for _ in ("network", "original")
-            )
-            for name, loader in zip(names, loaders, strict=True)
-        }
-        self.convention_scores = {
             name: {
-                convention: ImageScores(len(loader.dataset), threshold=self.hparams["threshold"], preset=convention).to(
-                    self.device
-                )
-                for convention in self.hparams["conventions"]
+                kind: ImageScores(
+                    len(loader.dataset), threshold=self.hparams["threshold"], preset=preset, val_threshold=chosen
+                ).to(self.device)
+                for kind, preset in kinds.items()
             }
             for name, loader in zip(names, loaders, strict=True)
         }
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Scores of one batch, at network size and, where the original masks are there, at original size."""
-        network, original = list(self.test_scores.values())[dataloader_idx]
+        tables = list(self.test_scores.values())[dataloader_idx]
+        at_original = [tables[kind] for kind in tables if kind in ("original", *SCORED_AT_ORIGINAL)]
+        at_network = [tables[kind] for kind in tables if kind not in ("original", *SCORED_AT_ORIGINAL)]
         probability, _, highest = self._explained(batch["image"], batch["content"])
-        conventions = list(self.convention_scores.values())[dataloader_idx]
-        for scores in (network, *(m for name, m in conventions.items() if name not in CONVENTIONS_AT_ORIGINAL)):
+        for scores in at_network:
             scores.update(probability, batch["mask"], batch["valid"], batch["index"], highest, batch["authentic"])
         maps = to_original(probability, batch)
         for i, mask in enumerate(batch.get("original_mask", ())):
             mask = mask[None].to(self.device)
-            for scores in (original, *(m for name, m in conventions.items() if name in CONVENTIONS_AT_ORIGINAL)):
+            for scores in at_original:
                 valid, one = torch.ones_like(mask, dtype=torch.bool), slice(i, i + 1)
                 top = None if highest is None else highest[one]
                 scores.update(maps[i], mask, valid, batch["index"][one], top, batch["authentic"][one])
@@ -375,15 +368,18 @@ class NCLModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Gather `results`: plain numbers for each set, null where undefined."""
         self.results = {}
-        for name, (network, original) in self.test_scores.items():
-            scores = network.compute()
-            scores |= {f"{key}_original": value for key, value in original.compute().items() if key in AT_ORIGINAL}
-            for convention, metric in self.convention_scores[name].items():
-                scores |= {f"{key}_{convention}": value for key, value in metric.compute().items()}
+        for name, tables in self.test_scores.items():
+            scores: dict[str, Tensor] = {}
+            for kind, table in tables.items():
+                found = table.compute()
+                if kind == "network":
+                    scores |= found
+                else:
+                    kept = AT_ORIGINAL if kind == "original" else found
+                    scores |= {f"{key}_{kind}": found[key] for key in kept}
             self.results[name] = {key: plain(value) for key, value in scores.items()}
             for key in ("f1", "auc", "f1_original", "auc_original"):
-                if key in scores:
-                    self.log(f"test/{name}/{key}", scores[key].float(), rank_zero_only=False)
+                self.log(f"test/{name}/{key}", scores[key].float(), rank_zero_only=False)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
         """Probability maps at original size, (h,w) each. The command line keeps none in memory.
