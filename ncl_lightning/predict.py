@@ -133,6 +133,8 @@ class PredictionWriter(BasePredictionWriter):
             theirs = [] if files[0].exists() else [file for file in files if file.exists()]
             for file in (*theirs, *(file for file in files if file.absolute() in read)):
                 raise InputError(f"{file}: the file would be overwritten; give another --trainer.default_root_dir")
+        # no process writes before all have looked
+        trainer.strategy.barrier()
 
     def write_on_batch_end(
         self,
