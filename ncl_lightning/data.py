@@ -151,11 +151,11 @@ class ManipulationDataModule(LightningDataModule):
             if part not in self._datasets:
                 self._datasets[part] = getattr(self, f"_{part}_dataset")()
                 if part == "val" and stage == "fit":
-                    if _without_tampered(self._datasets["val"].sources):
-                        raise InputError("data.val holds no tampered picture, so no checkpoint can be chosen by it")
                     self.guard.remember("train", self._datasets["train"].sources)
                     self.guard.check("data.val", self._datasets["val"].sources)
                     self.guard.remember("val", self._datasets["val"].sources)
+                    if _without_tampered(self._datasets["val"].sources):
+                        raise InputError("data.val holds no tampered picture, so no checkpoint can be chosen by it")
 
     def state_dict(self) -> dict[str, Any]:
         """What was trained and selected on, for the checkpoint."""

@@ -118,7 +118,7 @@ def test_copies_that_names_do_not_tell_leave_validation(tmp_path: Path, caplog: 
     ("options", "says"),
     [
         ({"val": "synthetic:4"}, "give one of them"),
-        ({"val_share": 1.0}, "give shares of 1"),
+        ({"val_share": 1.0}, "give fractions within 0–1"),
         ({"val_share": 1e-9}, "for validation: raise it"),
         ({"val_share": 1 - 1e-9}, "for training: lower it"),
     ],

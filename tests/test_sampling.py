@@ -141,7 +141,7 @@ def test_a_picture_that_comes_again_is_augmented_otherwise(tmp_path: Path) -> No
     ("train", "options", "says"),
     [
         (["a"], {"authentic_share": 0.5}, "has no authentic picture"),
-        (["a"], {"authentic_share": 1.5}, "give shares of 1"),
+        (["a"], {"authentic_share": 1.5}, "give fractions within 0–1"),
         (["a"], {"epoch_samples": 1}, "lower data.batch_size"),
         (["a"], {"epoch_samples": 0}, "epoch_samples is 0"),
         ([{"source": "a", "weight": 1}, "b"], {}, "give all of them one"),

@@ -106,7 +106,7 @@ def test_equal_stems_are_matched_within_sub_folders(tmp_path: Path) -> None:
         (["Tp/x/a.jpg", "Tp/y/a.jpg", "Gt/a.png"], r"2 pictures without a mask"),
         (["Tp/a.jpg"], r"no Gt/ beside Tp/"),
         (["Gt/a.png", "Au/b.jpg"], r"no Tp/ beside Gt/"),
-        (["a.jpg", "b.jpg"], r"expected Tp/ and Gt/.* holds a\.jpg, b\.jpg.* synthetic:FOLDER"),
+        (["a.jpg", "b.jpg"], r"expected Tp/ and Gt/.* holds a\.jpg, b\.jpg.* \.csv"),
         (["images/a.jpg", "masks/a.png"], r"holds images/, masks/"),
         (["readme.txt"], r"holds readme\.txt$"),
         ([f"{n}.txt" for n in range(9)], r"and 3 more"),
