@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import torch
-from jsonargparse import auto_cli
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -25,6 +24,7 @@ from ncl_lightning.images import Pair
 from ncl_lightning.inspection import Record, inspect
 from ncl_lightning.sources import BalancedSource, FileSource, open_source
 from ncl_lightning.synthetic import SyntheticSource
+from ncl_lightning.typed import run_typed
 
 _HEAD = ("split", "pictures", "tampered", "authentic", "patches authentic", "tampered", "contour")
 
@@ -179,9 +179,7 @@ def _show(console: Console, rows: list[tuple[str, ...]], findings: list[Finding]
 
 def main() -> int:
     """Run the command line."""
-    return int(
-        auto_cli(audit, args=_listed(sys.argv[2:]), prog="python -m ncl_lightning audit", exit_on_error=False) or 0
-    )
+    return int(run_typed(audit, _listed(sys.argv[2:]), as_positional=False) or 0)
 
 
 def _listed(arguments: list[str]) -> list[str]:

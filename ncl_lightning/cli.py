@@ -141,19 +141,13 @@ class NCLCLI(LightningCLI):
                 callbacks.append(last)
             if loggers:
                 callbacks.append(LearningRateMonitor())
-        run = {
-            "checkpoint": checkpoint,
-            "checkpoint_sha256": file_hash(checkpoint),
-            "model": options.model.as_dict(),
-            "data": options.data.as_dict(),
-        }
-        if self.subcommand == "test":
-            callbacks.append(ResultsWriter(output_folder("test", root, checkpoint), run))
+        elif self.subcommand == "test":
+            callbacks.append(ResultsWriter(output_folder("test", root, checkpoint), _record(options)))
             # the writer's table has intervals; Lightning's would repeat every set in each set's column
             self.config_init[self.subcommand]["verbose"] = False
         elif self.subcommand == "predict":
             folder = output_folder("predict", root, checkpoint)
-            callbacks.append(PredictionWriter(folder, run))
+            callbacks.append(PredictionWriter(folder, _record(options)))
             # they are written one by one; kept, those of a large folder would fill the memory
             self.config_init[self.subcommand]["return_predictions"] = False
         callbacks.append(StopTogether())
@@ -240,6 +234,16 @@ class NCLCLI(LightningCLI):
         """True where files were skipped."""
         writers = [c for c in self.trainer.callbacks if isinstance(c, PredictionWriter)]  # type: ignore[attr-defined]
         return any(writer.failed for writer in writers)
+
+
+def _record(options: Any) -> dict[str, Any]:
+    """What results and predictions say that they come from."""
+    return {
+        "checkpoint": options.ckpt_path,
+        "checkpoint_sha256": file_hash(options.ckpt_path),
+        "model": options.model.as_dict(),
+        "data": options.data.as_dict(),
+    }
 
 
 def _explain(command: str, parser: LightningArgumentParser) -> None:

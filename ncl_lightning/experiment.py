@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
-from jsonargparse import auto_cli
 
 from ncl_lightning.arms import summarise
 from ncl_lightning.checkpoints import newest_checkpoint
@@ -21,6 +20,7 @@ from ncl_lightning.files import write_json
 from ncl_lightning.logged import run_logged
 from ncl_lightning.runs import has_trained
 from ncl_lightning.sweeps import Run, expand
+from ncl_lightning.typed import run_typed
 
 
 def experiment(file: Path, out: Path | None = None, only_table: bool = False) -> None:
@@ -115,13 +115,7 @@ def main() -> int:
     """Run the command line."""
     stop_on_sigterm(_ADVICE)
     try:
-        auto_cli(
-            experiment,
-            args=sys.argv[2:],
-            prog="python -m ncl_lightning experiment",
-            exit_on_error=False,
-            as_positional=True,
-        )
+        run_typed(experiment)
     except KeyboardInterrupt:
         raise Stopped(signal.SIGINT, _ADVICE) from None
     return 0

@@ -1,18 +1,17 @@
 """`export CKPT OUT`: a checkpoint to hand on, without what belongs to the machine that trained it."""
 
 import math
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import auto_cli
 
 from ncl_lightning.checkpoints import load_checkpoint, named_checkpoint
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import replacing
+from ncl_lightning.typed import run_typed
 
 # the others are the optimizer's, the loops' and the callbacks', which hold paths
 _KEPT = (
@@ -103,5 +102,5 @@ def _move(checkpoint: dict[str, Any], scale: float, shift: float) -> None:
 
 def main() -> int:
     """Run the command line."""
-    auto_cli(export, args=sys.argv[2:], prog="python -m ncl_lightning export", exit_on_error=False, as_positional=True)
+    run_typed(export)
     return 0

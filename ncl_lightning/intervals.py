@@ -77,10 +77,10 @@ def difference_of_methods(
 ) -> tuple[float, float, float]:
     """The mean of a - b over runs and images, with an interval over both.
 
-    Images are drawn anew (bootstrap). Runs of one method vary by more than the images
-    explain, and a few runs are too few to bootstrap: the uncertainty of the mean over runs is drawn from Student's t
-    distribution. Of two runs its tails go beyond what scores within 0–1 can differ by: the interval is cut
-    to -1 and 1. A single run shows no spread: it is taken to have the other method's.
+    Images are drawn anew (bootstrap). Runs of one method vary by more than the images explain, and a few runs are
+    too few to bootstrap: the uncertainty of the mean over runs is drawn from Student's t distribution. Of two runs
+    its tails go beyond what scores within 0–1 can differ by: the interval is cut to -1 and 1. A single run shows no
+    spread: it is taken to have the other method's.
 
     Args:
         a: (R,N) scores within 0–1 of R runs on N images; NaN leaves an image out.

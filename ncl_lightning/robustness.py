@@ -143,16 +143,15 @@ class RobustnessCLI(NCLCLI):
     def before_robustness(self) -> None:
         """Find the rows that an earlier run left: the folder's name says of which checkpoint and settings."""
         options = self.config[self.subcommand]
+        datasets = [loader.dataset for loader in self.datamodule.test_dataloader()]
         run: dict[str, Any] = {
             "checkpoint_sha256": file_hash(options.ckpt_path),
             "model": options.model.as_dict(),
             "data": {key: options.data[key] for key in ("test", *ManipulationDataModule.EVALUATION_KEYS)},
             # what relative paths lie below: the same names elsewhere are other pictures
             "root": str(Path(options.data.root or "").absolute()),
-            "images": [len(loader.dataset) for loader in self.datamodule.test_dataloader()],
-            "files": _state_of_files(
-                one for loader in self.datamodule.test_dataloader() for one in loader.dataset.sources
-            ),
+            "images": [len(dataset) for dataset in datasets],
+            "files": _state_of_files(source for dataset in datasets for source in dataset.sources),
             "precision": str(self.trainer.precision),
             "limit_test_batches": self.trainer.limit_test_batches,
         }

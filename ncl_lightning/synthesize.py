@@ -1,11 +1,9 @@
 """`synthesize SOURCE OUT --count N`: made-up manipulations as a folder that is a data source itself."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonargparse import auto_cli
 from rich.progress import track
 
 from ncl_lightning import draw
@@ -15,6 +13,7 @@ from ncl_lightning.images import write_image
 from ncl_lightning.per_image import write_rows
 from ncl_lightning.sources import SHEET, Picture, Source, open_source
 from ncl_lightning.synthetic import SyntheticSource
+from ncl_lightning.typed import run_typed
 
 _SHEET = 24
 # of the photographs, by part; each part has its own
@@ -126,11 +125,5 @@ def _cell(picture: Picture) -> draw.Image:
 
 def main() -> int:
     """Run the command line."""
-    auto_cli(
-        synthesize,
-        args=sys.argv[2:],
-        prog="python -m ncl_lightning synthesize",
-        exit_on_error=False,
-        as_positional=True,
-    )
+    run_typed(synthesize)
     return 0
