@@ -2,8 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from glob import glob, has_magic
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,11 +14,10 @@ from ncl_lightning.datasets import Batch, EpochSampler, FixedSampler, Manipulati
 from ncl_lightning.entries import OnCount, entry, open_entry
 from ncl_lightning.errors import InputError
 from ncl_lightning.holdout import hold_out
-from ncl_lightning.images import IMAGE_SUFFIXES
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
-from ncl_lightning.predict import without_outputs
+from ncl_lightning.pictures import named_pictures
 from ncl_lightning.sampling import Draws, DrawSampler
-from ncl_lightning.sources import SHEET, Source, SourceSpec, find_images
+from ncl_lightning.sources import Source, SourceSpec
 from ncl_lightning.transforms import (
     Augmentation,
     EvalSizing,
@@ -242,34 +239,7 @@ class ManipulationDataModule(LightningDataModule):
         ]
 
     def _predict_dataset(self) -> PredictionDataset:
-        return PredictionDataset(self.prediction_files(), self.evaluation())
-
-    def prediction_files(self) -> list[Path]:
-        """The pictures that `predict` names: files, and every image below folders; each once.
-
-        But what `predict` wrote there, and, of a data set's folder, the masks.
-
-        Raises:
-            InputError: Nothing is named, it does not exist, or a folder has no picture.
-        """
-        # a file may be named beside its folder, and a pattern takes outputs too
-        return without_outputs(
-            list(dict.fromkeys(file for path in self.prediction_paths() for file in _pictures(path)))
-        )
-
-    def prediction_paths(self) -> list[Path]:
-        """The files and folders that `predict` names, patterns filled in.
-
-        Raises:
-            InputError: Nothing is named, or nothing has a pattern.
-        """
-        given = self.hparams["predict"]
-        if not given:
-            raise InputError("data.predict names nothing: give a picture or a folder, --data.predict PATH")
-        if isinstance(given, str):
-            return _matching(given)
-        # one of them may be absolute, and what begins with .. is below no other's folder
-        return [path for name in given for path in _matching(os.path.abspath(name))]
+        return PredictionDataset(named_pictures(self.hparams["predict"]), self.evaluation())
 
     def _loader(self, dataset: Dataset[Batch], train: bool = False) -> DataLoader[Batch]:
         trainer = self.trainer
@@ -320,35 +290,6 @@ def _without_tampered(sources: list[Source]) -> bool:
     """Whether all pictures are known to be authentic."""
     known = [getattr(source, "authentic", None) for source in sources]
     return all(authentic is not None and authentic().all() for authentic in known)
-
-
-def _matching(name: str) -> list[Path]:
-    """What a path names, be it there or not, and the pictures that a pattern names."""
-    if Path(name).exists() or not has_magic(name):
-        return [Path(name)]
-    matches = sorted(Path(match) for match in glob(name, recursive=True))
-    found = [path for path in matches if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    if not found:
-        raise InputError(f"{name}: no picture is called so; give a picture, a folder or a pattern to --data.predict")
-    return found
-
-
-def _pictures(path: Path) -> list[Path]:
-    """A file, or the images below a folder."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder; give a picture or a folder to --data.predict")
-    files = without_outputs([file for file in find_images(path) if not _of_a_data_set(file)])
-    if not files:
-        raise InputError(f"{path}: no picture in this folder; give one with images to --data.predict")
-    return files
-
-
-def _of_a_data_set(file: Path) -> bool:
-    """A mask in a Gt/ beside Tp/, or the sheet that `synthesize` lays there."""
-    sheet = file.name == SHEET and (file.parent / "Tp").is_dir()
-    return sheet or any(folder.name == "Gt" and (folder.parent / "Tp").is_dir() for folder in file.parents)
 
 
 _EXAMPLE = {

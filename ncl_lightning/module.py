@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
@@ -328,6 +329,19 @@ class NCLModule(LightningModule):
         for name, value in scores.items():
             # every process holds the same numbers: nothing to reduce
             self.log(f"val/{name}", value.float(), prog_bar=name in ("f1", "auc"), rank_zero_only=False)
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self._log_best()
+
+    def _log_best(self) -> None:
+        """Log what chooses the checkpoint at its best so far, as best/val/f1: W&B ranks runs by their last values."""
+        for checkpoint in self.trainer.checkpoint_callbacks:
+            if not isinstance(checkpoint, ModelCheckpoint) or checkpoint.monitor not in self.trainer.callback_metrics:
+                continue
+            # it is brought up to date after this
+            best, now = checkpoint.best_model_score, self.trainer.callback_metrics[checkpoint.monitor]
+            better = torch.fmax if checkpoint.mode == "max" else torch.fmin
+            value = now if best is None else better(now, best.to(now))
+            self.log(f"best/{checkpoint.monitor}", value, rank_zero_only=False)
 
     # test and prediction
 

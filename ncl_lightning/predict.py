@@ -1,6 +1,5 @@
 """Heat maps, masks and overlays of pictures that have no truth, and a list of what was found."""
 
-import hashlib
 import os
 import sys
 from collections import Counter
@@ -22,24 +21,10 @@ from ncl_lightning.files import file_hash, write_json
 from ncl_lightning.gallery import Predicted, write_gallery
 from ncl_lightning.images import IMAGE_SUFFIXES, write_image
 from ncl_lightning.per_image import write_rows
+from ncl_lightning.pictures import OUTPUTS, named_paths, named_pictures, output_stems
 from ncl_lightning.runs import environment, of_all_processes
 
-OUTPUTS = ("heat", "mask", "overlay")
 CSV, PAGE, ABOUT = "predictions.csv", "predictions.html", "predictions.json"
-_LONGEST = 200  # bytes of a name that more is appended to, also while it is written
-
-
-def without_outputs(files: Sequence[Path]) -> list[Path]:
-    """Files but what an earlier run wrote among them: `_heat`, `_mask` and `_overlay` of one stem, all three."""
-    known = set(files)
-    written = {
-        path
-        for heat in files
-        if heat.name.endswith("_heat.png")
-        and known.issuperset(trio := [heat.with_name(f"{heat.stem[:-5]}_{kind}.png") for kind in OUTPUTS])
-        for path in trio
-    }
-    return [path for path in files if path not in written]
 
 
 def _others(given: Path, out: Path) -> list[Path]:
@@ -53,33 +38,6 @@ def _others(given: Path, out: Path) -> list[Path]:
         and file not in lists
         and not any(part.startswith(".") for part in file.relative_to(given).parts)
     ]
-
-
-def output_stems(files: Sequence[Path], root: Path) -> dict[str, Path]:
-    """For each picture, the path below the output folder that its files' names begin with.
-
-    Sub-folders of `root` are kept; a stem that two pictures of a folder share is replaced by the full name. One so long
-    that no file could be called that and `_overlay.png` is cut, and ends in a number of its own.
-    """
-    whole = {str(file): _short(file.relative_to(root)) for file in files}
-    stems = {str(file): _short(file.relative_to(root).with_suffix("")) for file in files}
-    while True:
-        count = Counter(str(stem).casefold() for stem in stems.values())
-        shared = [name for name, stem in stems.items() if count[str(stem).casefold()] > 1 and stem != whole[name]]
-        # a full name may be another's stem: x.jpg and x.jpg.png
-        if not shared:
-            break
-        stems |= {name: whole[name] for name in shared}
-    return stems
-
-
-def _short(stem: Path) -> Path:
-    """The path, its last name cut to what leaves room in the 255 bytes of a file's name."""
-    name = os.fsencode(stem.name)
-    if len(name) <= _LONGEST:
-        return stem
-    number = hashlib.sha256(name).hexdigest()[:8]
-    return stem.with_name(f"{name[: _LONGEST - 9].decode(errors='ignore')}-{number}")
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -112,10 +70,10 @@ class PredictionWriter(BasePredictionWriter):
         """
         # a folder named by the time is the first process's
         self.folder = trainer.strategy.broadcast(self.folder)
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        given = data.prediction_paths()
+        named = trainer.datamodule.hparams["predict"]  # type: ignore[attr-defined]
+        given = named_paths(named)
         self._root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in given]))
-        pictures = data.prediction_files()
+        pictures = named_pictures(named)
         self._stems = output_stems(pictures, self._root)
         left = Counter(file.suffix.lower() or file.name for path in given for file in _others(path, self.folder))
         if left and trainer.is_global_zero:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -21,7 +22,6 @@ from lightning.pytorch import Trainer
 from ncl_lightning import cli
 from ncl_lightning.checkpoints import find_checkpoint
 from ncl_lightning.cli import NCLCLI
-from ncl_lightning.predict import output_stems
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -70,6 +70,7 @@ def test_a_run_keeps_everything_in_its_folder(trained: Path) -> None:
         "val/auc",
         "val/images",
         "val/loss",
+        "best/val/f1",
     }
     wanted |= {
         f"contrast/{phase}/{branch}/{pair}"
@@ -304,19 +305,6 @@ def test_names_that_are_no_unicode(trained: Path, tmp_path: Path) -> None:
     assert "caf\\udce9" in (out / "per_image.csv").read_text()
 
 
-def test_every_picture_has_files_of_its_own() -> None:
-    names = ("x.jpg", "x.png", "x.jpg.png", "y.png", "sub/x.png", "z.jpg", "Z.png", "z.jpg.jpg")
-    stems = output_stems([Path("in", name) for name in names], Path("in"))
-    assert len({str(stem).casefold() for stem in stems.values()}) == len(names)
-    assert stems["in/y.png"] == Path("y")
-    assert stems["in/sub/x.png"] == Path("sub/x")
-    # room for `_overlay.png` in 255 bytes, of letters of two bytes each as well
-    long = [Path("in", f"{'ü' * 120}{end}.png") for end in ("a", "b")]
-    short = output_stems(long, Path("in")).values()
-    assert len(set(short)) == 2
-    assert all(len(stem.name.encode()) <= 200 for stem in short)
-
-
 def test_predict_takes_none_of_its_own_pictures(trained: Path, tmp_path: Path) -> None:
     best = trained / "checkpoints" / "best.ckpt"
     for name in ("a.png", "sub/b.png", "c_mask.png"):
@@ -360,6 +348,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     for name in ("val/f1", "val/auc", "val/loss", "train/loss"):
         assert logged(run, name)[-1] == pytest.approx(logged(whole, name)[-1], abs=1e-6), name
     assert len(logged(run, "val/f1")) == 3
+    assert logged(run, "best/val/f1") == list(itertools.accumulate(logged(run, "val/f1"), max))
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 

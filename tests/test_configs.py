@@ -86,7 +86,7 @@ def test_every_command_of_a_sweep_parses(monkeypatch: pytest.MonkeyPatch, sweep:
                 # the command line reads text as YAML
                 assert options[key] == (yaml.safe_load(value) if isinstance(value, str) else value), key
         if "metric" in settings:
-            assert options["checkpoint"]["monitor"] == settings["metric"]["name"]
+            assert f"best/{options['checkpoint']['monitor']}" == settings["metric"]["name"]
 
 
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda path: path.stem)
@@ -122,6 +122,7 @@ def test_a_sweep_agents_child_leaves_config_metrics_and_panels(tmp_path: Path) -
     assert list((offline / "files" / "media" / "images").glob("panels_*.png"))
     # offline, wandb keeps config and metrics as records of one file: their keys stand in it as they are
     records = next(offline.glob("*.wandb")).read_bytes()
+    assert settings["metric"]["name"].encode() in records
     for key in (b"val/f1", b"train/loss", b"contrast/val/tampered/margin", b"contour_role", b"temperature"):
         assert key in records, key
     run = tmp_path / "runs" / "version_0"

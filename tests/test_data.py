@@ -1,6 +1,5 @@
 """The data module: batches, draws that do not depend on the number of workers, samplers."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -139,46 +138,6 @@ def test_a_source_class_of_ones_own() -> None:
     data.setup("validate")
     assert len(data.val_dataloader().dataset) == 3
     assert np.isfinite(next(iter(data.val_dataloader()))["image"].float().mean())
-
-
-def test_of_a_data_set_s_folder_no_mask_is_predicted(small_set: Path) -> None:
-    """Gt/ beside Tp/ holds masks; a folder that is merely called Gt holds pictures."""
-    files = ManipulationDataModule(predict=str(small_set)).prediction_files()
-    assert {file.parent.name for file in files} == {"Tp", "Au"}
-    assert len(files) == 6
-    (small_set / "Tp").rename(small_set / "others")
-    assert len(ManipulationDataModule(predict=str(small_set)).prediction_files()) == 10
-
-
-def test_a_pattern_and_a_list_name_several(small_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(small_set)
-    # two of four, and one of them by its name, too
-    given = ["Tp/tp[01].png", "Tp/tp1.png", str(Path("Au"))]
-    files = ManipulationDataModule(predict=given).prediction_files()
-    assert [file.relative_to(small_set).as_posix() for file in files[:2]] == ["Tp/tp0.png", "Tp/tp1.png"]
-    assert {file.parent.name for file in files[2:]} == {"Au"}
-    assert len(files) == 4
-    # one may be absolute
-    mixed = ManipulationDataModule(predict=[str(small_set / "Tp" / "tp0.png"), "**/tp1.png"]).prediction_files()
-    assert all(file.is_absolute() for file in mixed)
-    assert [file.relative_to(small_set).as_posix() for file in mixed] == ["Tp/tp0.png", "Gt/tp1.png", "Tp/tp1.png"]
-    # what begins with .. has a place below the folder that holds all
-    monkeypatch.chdir(small_set / "Au")
-    outside = ManipulationDataModule(predict=["../Tp/tp0.png", "*.png"])
-    folders = [path.parent for path in outside.prediction_paths()]
-    assert os.path.commonpath(folders) == str(small_set)
-    monkeypatch.chdir(small_set)
-    # folders and other files are no pictures, whatever a pattern says
-    (small_set / "Tp" / "notes.txt").write_text("")
-    assert len(ManipulationDataModule(predict="Tp/*").prediction_files()) == 4
-    with pytest.raises(InputError, match="no picture is called so"):
-        ManipulationDataModule(predict="*").prediction_files()
-    # a name is a name before it is a pattern
-    (small_set / "Tp" / "tp0.png").rename(small_set / "Tp" / "[a].png")
-    assert len(ManipulationDataModule(predict="Tp/[a].png").prediction_files()) == 1
-    for nothing in ("Tp/none*.png", "Tp/none.png"):
-        with pytest.raises(InputError, match="none"):
-            ManipulationDataModule(predict=nothing).prediction_files()
 
 
 def test_one_string_is_one_source() -> None:
