@@ -94,7 +94,7 @@ class NCLCLI(LightningCLI):
         # Lightning finds those two itself
         if path in (None, "hpc", "registry"):
             return
-        defaults = _stored_defaults(path, command, self._subcommand_parsers[command])
+        defaults = _stored_defaults(path, command, options, self._subcommand_parsers[command])
         self._subcommand_parsers[command].set_defaults(defaults)
         super().parse_arguments(parser, args)
         self.config[command].ckpt_path = path
@@ -274,12 +274,15 @@ def _warn_of_slow_halves(trainer: Trainer) -> None:
         rank_zero_warn(f"this CPU is slow at precision {trainer.precision}: --trainer.precision 32-true is faster here")
 
 
-def _stored_defaults(path: str, command: str, parser: LightningArgumentParser) -> dict[str, Any]:
+def _stored_defaults(path: str, command: str, given: Any, parser: LightningArgumentParser) -> dict[str, Any]:
     """A checkpoint's hyper-parameters as the parser's keys: the model's, and of the data what evaluation needs."""
     checkpoint = load_checkpoint(path)
     data = checkpoint.get("datamodule_hyper_parameters", {})
     if command != "fit":
-        data = {key: data[key] for key in ManipulationDataModule.EVALUATION_KEYS if key in data}
+        keys = ManipulationDataModule.EVALUATION_KEYS
+        if command == "validate" and not (given.data.val or given.data.val_share):
+            keys += ManipulationDataModule.VALIDATION_KEYS
+        data = {key: data[key] for key in keys if key in data}
     stored = {f"model.{key}": value for key, value in checkpoint.get("hyper_parameters", {}).items()}
     stored |= {f"data.{key}": value for key, value in data.items()}
     stored.pop("model.warm_start", None)

@@ -79,6 +79,8 @@ class ManipulationDataModule(LightningDataModule):
 
     # what evaluation needs to be repeated: taken from a checkpoint unless said otherwise
     EVALUATION_KEYS = ("size", "eval_sizing", "max_size")
+    # and what `validate` looks at where nothing else is named
+    VALIDATION_KEYS = ("train", "val", "val_share", "root", "counts")
 
     def __init__(
         self,

@@ -172,6 +172,22 @@ def test_help_says_how_to_type_it() -> None:
     assert "or `shipped`, the default" in text
 
 
+@pytest.mark.parametrize("held_out", [False, True])
+def test_validate_looks_at_what_the_run_looked_at(tmp_path: Path, held_out: bool) -> None:
+    data, other = make_set(tmp_path / "data", 8), make_set(tmp_path / "other", 3, seed=1)
+    val = "--data.val_share=0.4" if held_out else f"--data.val={data}"
+    root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
+    succeed("fit", *TINY, f"--data.train=[{data}]", val, "--panels.count=0", root)
+    run = tmp_path / "runs" / "version_0"
+    words = ["validate", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}", "--data.leakage=ignore"]
+    for more, images in ([], logged(run, "val/images")[0]), ([f"--data.val={other}"], 3.0):
+        table = succeed(*words, *more).stdout
+        shown = dict(re.findall(r"(val/\w+)\W+([\d.]+)", table))
+        assert float(shown["val/images"]) == images
+        if not more:
+            assert float(shown["val/f1"]) == pytest.approx(logged(run, "val/f1")[0], abs=1e-4)
+
+
 def test_undefined_scores_are_null(trained: Path, tmp_path: Path) -> None:
     data = make_set(tmp_path / "set", 0, 2)
     sets = json.dumps({"authentic": str(data)})
