@@ -279,7 +279,7 @@ def _stored_defaults(path: str, command: str, given: Any, parser: LightningArgum
     checkpoint = load_checkpoint(path)
     data = checkpoint.get("datamodule_hyper_parameters", {})
     if command != "fit":
-        keys = ManipulationDataModule.EVALUATION_KEYS
+        keys: tuple[str, ...] = ManipulationDataModule.EVALUATION_KEYS
         if command == "validate" and not (given.data.val or given.data.val_share):
             keys += ManipulationDataModule.VALIDATION_KEYS
         data = {key: data[key] for key in keys if key in data}

@@ -14,12 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
+from pillow_heif import register_heif_opener
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import report
 from ncl_lightning.files import replacing
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# what telephones save
+register_heif_opener()
+IMAGE_SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
 # where Pillow itself refuses; a 20000×20000 picture is twice that
 MAX_PIXELS = 178_956_970
 
@@ -200,7 +205,8 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, _Header]]:
         raise InputError(f"{path}: truncated or damaged ({error}); replace or remove it") from error
     # decoders raise whatever a damaged file leads them to: struct.error, zlib.error, IndexError, cv2.error, …
     except Exception as error:
-        raise InputError(f"{path}: can't be decoded ({error}); replace or remove it") from error
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: can't be decoded ({why}); replace or remove it") from error
 
 
 _TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels, too large to decode; reduce or remove it"

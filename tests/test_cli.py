@@ -234,13 +234,13 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
         encoded = cv2.imencode(Path(name).suffix, rng.integers(0, 255, (*size, 3), dtype=np.uint8))[1]
         (pictures / name).write_bytes(encoded.tobytes())
     (pictures / "bad.jpg").write_text("not a picture")
-    (pictures / "deep er" / "phone.HEIC").write_text("not read")
+    (pictures / "deep er" / "scan.PDF").write_text("not read")
     (pictures / ".hidden.txt").write_text("nobody's business")
     best = trained / "checkpoints" / "best.ckpt"
     done = command("predict", f"--ckpt_path={best}", f"--data.predict={pictures}", f"--trainer.default_root_dir={out}")
     assert done.returncode == 1
     assert "bad.jpg" in done.stderr
-    assert "left out, not read as pictures: 1 .heic\n" in done.stderr
+    assert "left out, not read as pictures: 1 .pdf\n" in done.stderr
     assert "Traceback" not in done.stderr
     stems = ["a", "deep er/bü", "same.png", "same.jpg"]
     written = {str(p.relative_to(out)) for p in out.rglob("*.png")}

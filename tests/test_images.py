@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageOps
 
@@ -54,6 +55,9 @@ GOOD: dict[str, Callable[[np.ndarray, Path], Path]] = {
     "jpeg with a trailer": lambda a, f: padded(save(f / "a.jpg", a, quality=95), b"maker's block"),
     "cmyk jpeg": lambda a, f: converted(a, f / "a.jpg", "CMYK", quality=95),
     "cmyk tif": lambda a, f: converted(a, f / "a.tif", "CMYK"),
+    "heic": lambda a, f: save(f / "a.HEIC", a, quality=95),
+    "heif of 10 bit": lambda a, f: heif_of_10_bit(a, f / "a.heif"),
+    "avif": lambda a, f: save(f / "a.avif", a, quality=95),
     "png": lambda a, f: save(f / "a.png", a),
     "png with another suffix": lambda a, f: save(f / "a.jpg", a, format="PNG"),
     "alpha": lambda a, f: save(f / "a.png", np.dstack([a, np.full(a.shape[:2], 7, np.uint8)])),
@@ -92,6 +96,11 @@ def deep(array: np.ndarray, path: Path, kind: Any) -> Path:
     cv2.imwrite(
         str(path), (array[..., ::-1] * scale).astype(kind) if kind is np.float32 else array[..., ::-1] * kind(257)
     )
+    return path
+
+
+def heif_of_10_bit(array: np.ndarray, path: Path) -> Path:
+    pillow_heif.encode("RGB;16", (WIDTH, HEIGHT), (array * np.uint16(257)).tobytes(), path, quality=95)
     return path
 
 
@@ -155,7 +164,7 @@ def test_one_pixel(tmp_path: Path) -> None:
 # ---- EXIF ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("suffix", [".avif", ".jpg", ".png", ".tif", ".webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_rotation(orientation: int, suffix: str, picture: np.ndarray, region: np.ndarray, tmp_path: Path) -> None:
     """As Pillow turns it; a mask fits as displayed, and one that fits only the stored picture turns along."""
@@ -325,6 +334,8 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "truncated float tif": (lambda f: cut(deep(NOISE, f / "a.tif", np.float32)), "truncated"),
     "truncated webp": (lambda f: cut(save(f / "a.webp", NOISE)), "replace"),
     "truncated bmp": (lambda f: cut(save(f / "a.bmp", NOISE)), "truncated"),
+    "truncated heic": (lambda f: cut(save(f / "a.heic", NOISE)), "replace"),
+    "truncated avif": (lambda f: cut(save(f / "a.avif", NOISE)), "replace"),
     "truncated gif": (lambda f: cut(save(f / "a.gif", NOISE)), "replace"),
     "zero bytes": (lambda f: wrote(f / "a.jpg", b""), "empty"),
     "text": (lambda f: wrote(f / "a.jpg", b"hello, this is not a picture"), "not an image"),
@@ -354,7 +365,7 @@ def test_bad_files(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    "kind", ["jpeg", "png", "deflated tif", "16-bit colour png", "float colour tif", "animated gif"]
+    "kind", ["jpeg", "heic", "avif", "png", "deflated tif", "16-bit colour png", "float colour tif", "animated gif"]
 )
 def test_any_damage_is_an_input_error(kind: str, picture: np.ndarray, tmp_path: Path) -> None:
     """Random bytes changed and the end cut: a picture or an InputError, never another exception."""
