@@ -1,6 +1,7 @@
 """`export CKPT OUT`: a checkpoint to hand on, without what belongs to the machine that trained it."""
 
 import math
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ncl_lightning.checkpoints import load_checkpoint, named_checkpoint
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import replacing
+from ncl_lightning.leakage import LeakageGuard
 from ncl_lightning.typed import run_typed
 
 # the others are the optimizer's, the loops' and the callbacks', which hold paths
@@ -25,6 +27,8 @@ _KEPT = (
 )
 # of the data only what evaluation needs: sources are paths of one machine
 _DATA = ManipulationDataModule.EVALUATION_KEYS
+# where the fingerprints are
+_GUARD = ManipulationDataModule.__qualname__
 
 
 def export(
@@ -33,6 +37,7 @@ def export(
     threshold: float = 0.5,
     calibration: tuple[float, float] | None = None,
     fingerprints: bool = True,
+    mean_with: list[str] | None = None,
 ) -> None:
     """Write a checkpoint to hand on: weights, what evaluation needs, and what it was trained on as fingerprints.
 
@@ -48,11 +53,15 @@ def export(
             benchmarks/calibrate.py fits; `[0.8, -2.1]`, say. Each picture is then cut at its own (`model.own_cut`).
         fingerprints: Keep the fingerprints (32×32 grey thumbnails) of the training and validation pictures, by which
             `test` refuses to score on them.
+        mean_with: Checkpoints of other runs of the same network that went on from the same weights: each weight written
+            is the mean of all (a model soup, Wortsman et al. 2022), which is often better than either.
     """
     file = named_checkpoint(ckpt, Path("runs"))
     checkpoint = load_checkpoint(file)
     if out.exists():
         raise InputError(f"{out}: the file exists; give a new one")
+    if mean_with:
+        _average(checkpoint, [named_checkpoint(other, Path("runs")) for other in mean_with])
     kept: dict[str, Any] = {key: checkpoint[key] for key in _KEPT if key in checkpoint}
     data = kept.get("datamodule_hyper_parameters", {})
     kept["datamodule_hyper_parameters"] = {key: data[key] for key in _DATA if key in data}
@@ -69,9 +78,8 @@ def export(
     if calibration:
         _move(kept, *calibration)
         kept["hyper_parameters"]["own_cut"] = True
-    guard = ManipulationDataModule.__qualname__
-    if fingerprints and guard in checkpoint:
-        kept[guard] = checkpoint[guard]
+    if fingerprints and _GUARD in checkpoint:
+        kept[_GUARD] = checkpoint[_GUARD]
     kept["ncl_lightning_version"] = version("ncl_lightning")
     with replacing(out) as partial:
         try:
@@ -79,6 +87,25 @@ def export(
         except RuntimeError as error:  # torch's word for a full disk
             raise OSError(str(error)) from error
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, from {file}")
+
+
+def _average(checkpoint: dict[str, Any], files: Sequence[str]) -> None:
+    """Let a checkpoint's weights be the mean of its own and those of others, and remember what any was trained on."""
+    weights, others = checkpoint["state_dict"], [load_checkpoint(file) for file in files]
+    for file, other in zip(files, others, strict=True):
+        theirs = other["state_dict"]
+        if {name: one.shape for name, one in theirs.items()} != {name: one.shape for name, one in weights.items()}:
+            raise InputError(f"{file}: the weights of another network, so there is no mean of both; leave it out")
+    for name, own in weights.items():
+        # but for what counts: BatchNorm's batches
+        if own.is_floating_point():
+            own.copy_(torch.stack([own.double(), *(other["state_dict"][name].double() for other in others)]).mean(0))
+    # no validation has looked at this network
+    checkpoint["val_threshold"] = None
+    guard = LeakageGuard()
+    for one in (checkpoint, *others):
+        guard.load_state_dict(one.get(_GUARD, {}))
+    checkpoint[_GUARD] = guard.state_dict()
 
 
 def _move(checkpoint: dict[str, Any], scale: float, shift: float) -> None:

@@ -99,6 +99,33 @@ def test_a_run_is_handed_on_by_name(trained: Path, tmp_path: Path, monkeypatch: 
         export("best", tmp_path / "none.ckpt")
 
 
+def test_the_mean_of_two_runs(trained: Path, tmp_path: Path) -> None:
+    """Weight by weight; what either was trained on is remembered, and no threshold was chosen for it."""
+    best, root = trained / "checkpoints" / "best.ckpt", tmp_path / "runs"
+    data = make_set(tmp_path / "more", 4, 1, seed=77)
+    options = [f"--config={trained / 'config.yaml'}", f"--model.warm_start={best}", f"--data.train=[{data}]"]
+    succeed("fit", *options, f"--data.val={data}", f"--trainer.default_root_dir={root}", "--data.leakage=ignore")
+    other = root / "version_0" / "checkpoints" / "best.ckpt"
+    succeed("export", best, tmp_path / "mean.ckpt", f"--mean_with=[{other}]")
+    first, second, mean = (torch.load(one, weights_only=True) for one in (best, other, tmp_path / "mean.ckpt"))
+    assert mean["val_threshold"] is None
+    moved = 0
+    for name, weight in mean["state_dict"].items():
+        pair = first["state_dict"][name], second["state_dict"][name]
+        moved += not torch.equal(*pair)
+        if weight.is_floating_point():
+            torch.testing.assert_close(weight, (pair[0] + pair[1]) / 2, rtol=1e-6, atol=1e-8)
+    assert moved > 10
+    # the second run began with the first one's memory, so the mean's is the same
+    seen = [one["ManipulationDataModule"]["train"]["digests"].tolist() for one in (first, second, mean)]
+    assert set(seen[2]) == set(seen[0]) | set(seen[1])
+    assert set(seen[0]) < set(seen[2])
+    refused = command("export", best, tmp_path / "none.ckpt", "--mean_with=[shipped]")
+    assert refused.returncode == 1
+    assert "the weights of another network" in refused.stderr
+    assert not (tmp_path / "none.ckpt").exists()
+
+
 def test_the_shipped_model_is_small_and_has_a_card() -> None:
     assert SHIPPED.stat().st_size <= 12e6
     card = (SHIPPED.parent / "README.md").read_text()
