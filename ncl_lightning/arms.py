@@ -88,7 +88,7 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> str:
         f"| {_ends(*one['over_images'])} | {' | '.join(_over_seeds(one))} |"
         for one in found
     ]
-    note = f"Of {len(found)} differences about 5 % would hold where there is none."
+    note = f"Of {len(found)} differences at most about 5 % would hold where there is none."
     if any(map(one_run_each, found)):
         note += " Of one run each, nothing is known over seeds."
     return "\n".join([*lines, "", note if found else ""]) + "\n"

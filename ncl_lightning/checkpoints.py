@@ -49,6 +49,25 @@ def named_checkpoint(name: str, root: Path) -> str:
     return str(find_checkpoint(name, root)) if name in ("best", "last") else name
 
 
+def follow_the_folder(checkpoint: dict[str, Any], file: Path) -> None:
+    """Let a run that goes on from `file` know its best checkpoint, also where its folder was moved or copied.
+
+    Lightning's ModelCheckpoint forgets it then, and the next one, maybe a worse one, would take its place.
+    """
+    folder = file.absolute().parent
+    for state in checkpoint.get("callbacks", {}).values():
+        if not isinstance(state, dict) or "best_k_models" not in state:
+            continue
+        before = Path(state["dirpath"])
+
+        def here(name: str, before: Path = before) -> str:
+            return str(folder / Path(name).relative_to(before)) if Path(name).is_relative_to(before) else name
+
+        state |= {key: here(state[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        state["best_k_models"] = {here(name): score for name, score in state["best_k_models"].items()}
+        state["dirpath"] = str(folder)
+
+
 def beside_checkpoint(checkpoint: str) -> Path:
     """A checkpoint's folder; of the shipped model the working folder, since nothing is written into the package."""
     return Path() if Path(checkpoint) == SHIPPED else Path(checkpoint).parent

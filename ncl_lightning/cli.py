@@ -155,6 +155,8 @@ class NCLCLI(LightningCLI):
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
         # after `best`, or it would hold best's score of one epoch before, and a run that resumes would save a worse one
         trainer.callbacks.sort(key=lambda callback: getattr(callback, "filename", None) == "last")  # type: ignore[attr-defined]
+        # Lightning takes every checkpoint of a run that steps end for one within an epoch, and skips the next one
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         _warn_of_slow_halves(trainer)
         return trainer
 

@@ -124,7 +124,9 @@ def _move(checkpoint: dict[str, Any], scale: float, shift: float) -> None:
     chosen = checkpoint.get("val_threshold")
     if chosen is not None and 0 < chosen < 1:
         odds = (chosen / (1 - chosen)) ** scale * math.exp(shift)
-        checkpoint["val_threshold"] = round(odds / (1 + odds), 2)
+        moved = round(odds / (1 + odds), 2)
+        # at the ends, what is above it is everything or nothing
+        checkpoint["val_threshold"] = moved if 0 < moved < 1 else None
 
 
 def main() -> int:

@@ -25,6 +25,9 @@ _NAMED = (
     re.compile(r"(IMG_\d{7})(?:_IMG_\d{7})?"),
     re.compile(r"\d+_(\d{12})\.jpg_.*"),
     re.compile(r"(r[0-9a-f]{8}t)_Q.*"),
+    # COVERAGE: 5t is made of 5; CoMoFoD: 005_F_JC1 and 005_O are of 005
+    re.compile(r"(\d+)t"),
+    re.compile(r"(\d{3})_[FO](?:_.*)?"),
 )
 
 

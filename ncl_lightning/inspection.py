@@ -18,8 +18,10 @@ from ncl_lightning.likeness import SIDE
 from ncl_lightning.patches import AUTHENTIC, CONTOUR, TAMPERED, categorise
 
 _SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg"},
-    "MPO": {".jpg", ".jpeg"},
+    "JPEG": {".jpg", ".jpeg", ".jfif"},
+    "MPO": {".jpg", ".jpeg", ".jfif"},
+    "HEIF": {".heic", ".heif"},
+    "AVIF": {".avif"},
     "PNG": {".png"},
     "TIFF": {".tif", ".tiff"},
     "BMP": {".bmp"},

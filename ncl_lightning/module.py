@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
 
-from ncl_lightning.checkpoints import load_checkpoint, take_weights
+from ncl_lightning.checkpoints import follow_the_folder, load_checkpoint, take_weights
 from ncl_lightning.conventions import SCORED_AT_ORIGINAL
 from ncl_lightning.copies import Copy, copies_of, with_copies
 from ncl_lightning.cut import cut_at_half
@@ -434,6 +435,8 @@ class NCLModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the threshold of validation; where training resumes, this module's lr and weight decay win."""
         self.val_threshold = checkpoint.get("val_threshold")
+        if self._trainer and self.trainer.state.fn == "fit" and self.trainer.ckpt_path:
+            follow_the_folder(checkpoint, Path(self.trainer.ckpt_path))
         trained = sum(parameter.requires_grad for parameter in self.parameters())
         same_network = checkpoint["state_dict"].keys() == self.state_dict().keys()
         for state in checkpoint.get("optimizer_states", ()):

@@ -149,7 +149,7 @@ def learning_curves(path: Path, arms: Mapping[str, Sequence[Curve]]) -> None:
                 axes.plot(curve["step"], curve["auc"], line, color=colour, linewidth=0.6, alpha=0.5)
             shared = sorted(set.intersection(*(set(curve["step"]) for curve in curves))) if curves else []
             mean = [np.mean([dict(zip(c["step"], c["auc"], strict=True))[step] for c in curves]) for step in shared]
-            axes.plot(shared, mean, line, color=colour, linewidth=1.8, label=f"{name} ({len(curves)})")
+            axes.plot(shared, mean, line, color=colour, linewidth=1.8, label=_plain(f"{name} ({len(curves)})"))
         axes.axhline(0.5, color="#999", linewidth=1, linestyle=":")
         axes.legend(loc="best", fontsize=8, title="arm (seeds)", title_fontsize=8)
         with replacing(path) as partial:
@@ -184,6 +184,11 @@ def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Seque
             figure.savefig(partial, metadata={"Date": None} if path.suffix == ".svg" else {})
 
 
+def _plain(name: str) -> str:
+    """A label that stands as it is: matplotlib reads formulas between dollars, and leaves out what begins with _."""
+    return f" {name}".replace("$", r"\$")
+
+
 def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], score: str, name: str, colour: str) -> None:
     labels = [row["level"] for row in rows]
     values, low, high = (
@@ -191,6 +196,6 @@ def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], score: str, name: str, 
         for key in (score, f"{score}_low", f"{score}_high")
     )
     places = np.arange(len(rows))
-    axes.plot(places, values, "o-", color=colour, markersize=3.5, linewidth=1.5, label=name)
+    axes.plot(places, values, "o-", color=colour, markersize=3.5, linewidth=1.5, label=_plain(name))
     axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xticks(places, labels, rotation=45 if max(map(len, labels), default=0) > 3 else 0, fontsize=8)

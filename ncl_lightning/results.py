@@ -144,7 +144,8 @@ def show(sets: dict[str, dict[str, Any]]) -> None:
     """A table of every set, at network size and at original size, with intervals."""
     table = Table(title="pixel scores: means over tampered images, bootstrap 95 % intervals")
     for name in ("set\n[dim]tampered\nof all[/dim]", "scored at", *SHOWN, "F1 of all\ntampered"):
-        table.add_column(name, justify="left" if name.startswith(("set", "scored at")) else "right")
+        words = name.startswith(("set", "scored at"))
+        table.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     for name, scores in sets.items():
         head = f"{escape(name)}\n[dim]{scores['tampered_images']} of {scores['images']}[/dim]"
         table.add_row(head, "network", *(_cell(scores, key) for key in SHOWN), _text(scores["f1_all_tampered"]))

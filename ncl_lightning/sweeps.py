@@ -79,8 +79,9 @@ def expand(file: Path) -> list[Run]:
             raise InputError(f"{file}: parameters.{name} needs `value` or `values`")
         if "values" in given and not (isinstance(given["values"], list) and given["values"]):
             raise InputError(f"{file}: parameters.{name}.values is {given['values']!r}; give a list that is not empty")
-        choices[name] = list(given["values"]) if "values" in given else [given["value"]]
-    command = [str(part) for part in sweep.get("command") or ()]
+        choices[str(name)] = list(given["values"]) if "values" in given else [given["value"]]
+    command = sweep.get("command")
+    command = [str(part) for part in command] if isinstance(command, list) else []
     if "fit" not in command or "${args}" not in command:
         raise InputError(f"{file}: its command must hold `fit` and `${{args}}`")
     varied = [name for name, values in choices.items() if len(values) > 1 and name != SEED]
@@ -98,20 +99,24 @@ def expand(file: Path) -> list[Run]:
 
 
 def _none_overruled(file: Path, run: Run, swept: Collection[str]) -> None:
-    """Of a config file and an option before it the file wins, and runs that are called different would be alike.
+    """What comes later wins, and runs that are called different would be alike.
 
     Raises:
-        InputError: A config file sets what is swept before it.
+        InputError: A config file or an option sets what is swept before it.
     """
     before: list[str] = []
     for name, value in run.options():
-        if name == "config" and Path(value).is_file():
-            again = [key for key in _keys(_yaml(Path(value)) or {}) if any(_overlap(key, other) for other in before)]
+        if name == "config":
+            set_there = _keys(_mapping(Path(value))) if Path(value).is_file() else []
+            again = [key for key in set_there if any(_overlap(key, other) for other in before)]
             if again:
                 raise InputError(
                     f"{file}: {value} sets {again[0]}, too, and comes later, so it would win; put `config` before it"
                 )
-        elif name in swept:
+            continue
+        if any(_overlap(name, other) for other in before):
+            raise InputError(f"{file}: --{name} comes after what is swept, so it would win; put it before `${{args}}`")
+        if name in swept:
             before.append(name)
 
 
@@ -132,17 +137,17 @@ def _overlap(one: str, other: str) -> bool:
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(f"{file}: no such file; give a sweep file, as in configs/experiments")
-    sweep = _yaml(file)
-    if not isinstance(sweep, dict):
-        raise InputError(f"{file}: no sweep file; see configs/experiments")
-    return sweep
+    return _mapping(file)
 
 
-def _yaml(file: Path) -> Any:
+def _mapping(file: Path) -> dict[str, Any]:
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: no YAML ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: no mapping of names to values; see configs/experiments")
+    return found
 
 
 def _label(name: str, value: Any) -> str:

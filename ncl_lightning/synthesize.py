@@ -34,7 +34,8 @@ def synthesize(
     """Write made-up manipulations as a data set, with a contact sheet.
 
     samples.csv has for each `file` its `original`, the photograph's file name (empty where that is made up, too), and
-    its `manipulation`: splice, copy_move, remove, retouch or authentic.
+    its `manipulation`: splice, copy_move, remove, retouch or authentic; noise where, on an even picture, that changed
+    nothing.
 
     Args:
         source: A data source: `synthetic:N`, `synthetic:FOLDER` of photographs, or any other.
@@ -64,9 +65,10 @@ def synthesize(
         if not isinstance(samples, SyntheticSource):
             raise InputError(f"{source}: hard, web, val and test are for synthetic:N and synthetic:FOLDER")
         counts = {"train": count, "val": val, "test": test} if val or test else {"": count}
-        for part, each in counts.items():
-            if each:
-                _write(_part(samples, part, each, size, seed, hard, web), out / part, each, made)
+        # all before the first is written: photographs may be too few
+        parts = {part: _part(samples, part, each, size, seed, hard, web) for part, each in counts.items() if each}
+        for part, whole in parts.items():
+            _write(whole, out / part, counts[part], made)
     else:
         _write(samples, out, count, made)
 
@@ -96,10 +98,10 @@ def _write(samples: Source, out: Path, count: int, made: dict[str, Any]) -> None
     for number in track(range(count), description=f"synthesizing {out.name}"):
         # after the last picture of a source the next epoch begins: other draws over the same photographs
         epoch, index = divmod(number, len(samples))
-        picture = samples.read(index, epoch)
+        picture, row = _sample(samples, index, epoch)
         file = f"{'Au' if picture.authentic else 'Tp'}/{number:06d}.png"
         write_image(out / file, picture.image)
-        rows.append({"file": file, **_origin(samples, index, epoch, picture)})
+        rows.append({"file": file, **row})
         if not picture.authentic:
             write_image(out / "Gt" / f"{number:06d}.png", picture.mask.astype(np.uint8) * 255)
         if len(sheet) < _SHEET:
@@ -110,12 +112,17 @@ def _write(samples: Source, out: Path, count: int, made: dict[str, Any]) -> None
     print(f"{count} pictures in {out}; look at {out / SHEET}")
 
 
-def _origin(samples: Source, index: int, epoch: int, picture: Picture) -> dict[str, str]:
-    """What a sample was made of and how; of tampered pictures that were not made here, how is not known."""
+def _sample(samples: Source, index: int, epoch: int) -> tuple[Picture, dict[str, str]]:
+    """A sample, what it was made of and how; of tampered pictures that were not made here, how is not known."""
     if isinstance(samples, SyntheticSource):
         photo = samples.original(index, epoch)
-        return {"original": photo.name if photo else "", "manipulation": samples.recipe(index, epoch)}
-    return {"original": Path(picture.name).name, "manipulation": "authentic" if picture.authentic else ""}
+        picture, manipulation = samples.read_as(index, epoch)
+        return picture, {"original": photo.name if photo else "", "manipulation": manipulation}
+    picture = samples.read(index, epoch)
+    return picture, {
+        "original": Path(picture.name).name,
+        "manipulation": "authentic" if picture.authentic else "",
+    }
 
 
 def _cell(picture: Picture) -> draw.Image:

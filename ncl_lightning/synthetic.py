@@ -117,6 +117,10 @@ class SyntheticSource:
         Raises:
             InputError: Where a photograph can't be read or is too small.
         """
+        return self.read_as(index, epoch)[0]
+
+    def read_as(self, index: int, epoch: int = 0) -> tuple[Picture, str]:
+        """`read`, and what was done to it: the sample's recipe, or `noise` where that one changed nothing."""
         recipe = self.recipe(index, epoch)
         number, rng = self._begun(index, epoch)
         clear = bool(rng.random() >= self.hard)
@@ -124,7 +128,7 @@ class SyntheticSource:
         base, (height, width) = self._taken(number, camera, rng, final=True)
         mask: Region = np.zeros(base.shape[:2], bool)
         if recipe != "authentic":
-            base, mask = self._manipulated(recipe, base, number, camera, clear, rng)
+            base, mask, recipe = self._manipulated(recipe, base, number, camera, clear, rng)
         if base.shape[:2] != (height, width):
             ways = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
             base = cv2.resize(base, (width, height), interpolation=int(rng.choice(ways))).astype(np.uint8)
@@ -135,7 +139,7 @@ class SyntheticSource:
             image, mask = passed_on(image, mask, rng)
         origin = self.photos[number].stem if self.photos else "leaves"
         name = f"{index:06d}_{origin}_{recipe}"
-        return Picture(image=image, mask=mask, authentic=recipe == "authentic", name=name)
+        return Picture(image=image, mask=mask, authentic=recipe == "authentic", name=name), recipe
 
     def _taken(
         self, number: int, camera: Camera, rng: Generator, final: bool = False
@@ -164,8 +168,8 @@ class SyntheticSource:
 
     def _manipulated(
         self, recipe: str, base: Pixels, number: int, camera: Camera, clear: bool, rng: Generator
-    ) -> tuple[Pixels, Region]:
-        """The base (h, w, 3) after a recipe, and what changed (h, w): never nothing, never above a half."""
+    ) -> tuple[Pixels, Region, str]:
+        """The base (h, w, 3) after a recipe, what changed (h, w), never nothing nor above a half, and what was done."""
         plain: Plain = None if not clear else "smooth" if camera.noisy else "rough"
         for _ in range(4):
             share = float(rng.uniform(*np.sqrt(self.area)) ** 2)
@@ -180,7 +184,7 @@ class SyntheticSource:
                 image, mask = _IN_PLACE[recipe](base, rng, share, self.objects, plain)
             # a copy of sky on sky, or a blur where nothing is sharp, changes nothing: not a manipulation
             if 0.25 * self.area[0] <= mask.mean() <= 0.5 and _changed(base, image, mask) > 0.3:
-                return image, mask
+                return image, mask, recipe
         # a picture of one flat colour: grain shows anywhere
         mask = shape(rng, base.shape[0], base.shape[1], self.area[1] / 2)
-        return blend(base, add_noise(base, rng, 6), mask, 0), mask
+        return blend(base, add_noise(base, rng, 6), mask, 0), mask, "noise"

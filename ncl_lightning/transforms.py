@@ -1,6 +1,7 @@
 """Sizing and augmentation: a picture of any size becomes a frame that a network can be given.
 
-Masks come in binary and are resized by nearest neighbour, so they stay binary. `valid` says which
+Masks come in binary and are resized by nearest neighbour, so they stay binary; by INTER_NEAREST_EXACT, since OpenCV's
+plain one takes the upper left neighbour, and masks would lie half a pixel beside their pictures. `valid` says which
 pixels of the frame are real; padding is not.
 """
 
@@ -36,7 +37,7 @@ def sizing_transforms(sizing: TrainSizing | EvalSizing, size: int, largest: int)
         largest: Longest side that ``native`` leaves alone, in pixels.
     """
     if sizing == "resize":
-        return [A.Resize(size, size, interpolation=cv2.INTER_LINEAR)]
+        return [A.Resize(size, size, interpolation=cv2.INTER_LINEAR, mask_interpolation=cv2.INTER_NEAREST_EXACT)]
     if sizing == "crop":
         return [_FillUp(size), _Crop(size, size)]
     if sizing == "pad":
@@ -76,7 +77,9 @@ class _Shrink(A.LongestMaxSize):
     """LongestMaxSize that never enlarges (and averages: reducing by sampling would alias)."""
 
     def __init__(self, longest: int) -> None:
-        super().__init__(max_size=longest, interpolation=cv2.INTER_AREA, p=1.0)
+        super().__init__(
+            max_size=longest, interpolation=cv2.INTER_AREA, mask_interpolation=cv2.INTER_NEAREST_EXACT, p=1.0
+        )
         self.longest = longest
 
     def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> dict[str, Any]:

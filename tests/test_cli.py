@@ -339,10 +339,15 @@ def test_predict_takes_none_of_its_own_pictures(trained: Path, tmp_path: Path) -
     assert {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")} == wanted
 
 
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+BY_STEPS = ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=2", "--trainer.max_epochs=-1"]
+
+
+@pytest.mark.parametrize("ends", [["--trainer.max_epochs=3"], [*BY_STEPS, "--trainer.max_steps=9"]])
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, ends: list[str]) -> None:
+    """With the pictures that an unbroken run has then, to the same weights."""
     data = make_set(tmp_path / "data", 6)
     options = ["fit", *TINY, f"--data.train=[{data}]", f"--data.val={data}", "--panels.count=0"]
-    options += ["--model.warmup=0.0", "--trainer.max_epochs=3"]
+    options += ["--model.warmup=0.0", *ends]
     succeed(*options, f"--trainer.default_root_dir={tmp_path / 'whole'}")
     # the callback stops the process as a power cut would, after the second epoch's checkpoint
     killer = tmp_path / "killer.py"
@@ -361,9 +366,10 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     succeed("fit", f"--config={run / 'config.yaml'}", "--ckpt_path=last", root, PYTHONPATH=str(tmp_path))
     assert [p.name for p in run.parent.iterdir()] == ["version_0"]
     whole = tmp_path / "whole" / "version_0"
-    for name in ("val/f1", "val/auc", "val/loss", "train/loss"):
-        assert logged(run, name)[-1] == pytest.approx(logged(whole, name)[-1], abs=1e-6), name
-    assert len(logged(run, "val/f1")) == 3
+    for name in ("val/f1", "val/auc", "val/loss", "train/loss", "step"):
+        assert logged(run, name) == pytest.approx(logged(whole, name), abs=1e-6), name
+    weights = [torch.load(one / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for one in (run, whole)]
+    torch.testing.assert_close(*weights)
     assert logged(run, "best/val/f1") == list(itertools.accumulate(logged(run, "val/f1"), max))
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
@@ -461,18 +467,40 @@ def test_a_run_that_diverges_ends_in_one_line(tmp_path: Path, validation: list[s
     assert all(torch.isfinite(weights).all() for weights in last["state_dict"].values())
 
 
-def test_a_run_validated_in_steps_goes_on(tmp_path: Path) -> None:
-    """Its last checkpoint counts as one within an epoch: Lightning starts no epoch then."""
+def test_a_run_that_ended_within_an_epoch_goes_on_with_the_next(tmp_path: Path) -> None:
     data = make_set(tmp_path / "data", 6)
     options = ["fit", *TINY, f"--data.train=[{data}]", f"--data.val={data}", "--panels.count=0"]
-    options += ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=2", "--trainer.max_epochs=-1"]
     root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
-    succeed(*options, "--trainer.max_steps=5", root)
+    succeed(*options, *BY_STEPS, "--trainer.max_steps=5", root)
     run = tmp_path / "runs" / "version_0"
     stopped = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
     succeed("fit", f"--config={run / 'config.yaml'}", "--ckpt_path=last", "--trainer.max_steps=8", root)
-    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > stopped
-    assert all(np.isfinite(logged(run, "train/loss")))
+    resumed = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    # epochs of three steps: one whole, one of two, one whole
+    assert (stopped, resumed["global_step"], resumed["epoch"]) == (5, 8, 2)
+    assert len(logged(run, "train/loss")) == 3
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_run_that_was_moved_keeps_its_best_checkpoint(tmp_path: Path, small_set: Path, moved: bool) -> None:
+    root = tmp_path / "runs"
+    options = [*TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", "--panels.count=0"]
+    succeed("fit", *options, f"--trainer.default_root_dir={root}")
+    if moved:
+        root = root.rename(tmp_path / "elsewhere")
+    best, last = (root / "version_0" / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    # as if it had been perfect once
+    stored = torch.load(last, weights_only=True)
+    (state,) = (one for one in stored["callbacks"].values() if one.get("monitor") == "val/f1")
+    score = torch.tensor(1.0)
+    state |= {"best_model_score": score, "kth_value": score, "best_k_models": {state["best_model_path"]: score}}
+    torch.save(stored, last)
+    before = best.read_bytes()
+    config = f"--config={root / 'version_0' / 'config.yaml'}"
+    succeed("fit", config, f"--ckpt_path={last}", "--trainer.max_epochs=3", f"--trainer.default_root_dir={root}")
+    assert best.read_bytes() == before
+    assert logged(root / "version_0", "best/val/f1")[-1] == 1
+    assert sorted(path.name for path in best.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
 def test_an_explicit_learning_rate_wins_on_resume(trained: Path, tmp_path: Path) -> None:

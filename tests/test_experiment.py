@@ -223,6 +223,10 @@ def test_a_config_that_would_undo_what_is_swept_is_refused(tmp_path: Path, sweep
     # a config may hold comments alone
     (tmp_path / "plain.yaml").write_text("# the defaults")
     assert len(expand(sweep)) == 4
+    (tmp_path / "plain.yaml").write_text("[a, list]")
+    with pytest.raises(InputError, match=r"plain\.yaml: no mapping"):
+        expand(sweep)
+    (tmp_path / "plain.yaml").write_text("")
     settings["parameters"] = {"model": {"value": {"lambda_ncl": 1.0}}, **settings["parameters"]}
     sweep.write_text(yaml.safe_dump(settings, sort_keys=False))
     with pytest.raises(InputError, match=r"sets model\.lambda_ncl"):
@@ -238,6 +242,14 @@ def test_a_config_that_would_undo_what_is_swept_is_refused(tmp_path: Path, sweep
         ({"parameters": {"model.lr": {"values": []}}}, "not empty"),
         ({"parameters": {"model.lr": {"values": 3}}}, "not empty"),
         ({"parameters": [1]}, "NAME"),
+        ({"parameters": {5: {"values": [1, 2]}}, "command": 5}, "args"),
+        (
+            {
+                "parameters": {"model.lr": {"values": [0.1, 0.2]}},
+                "command": ["fit", "${args}", "--model.lr", "0.3"],
+            },
+            r"--model\.lr comes after",
+        ),
     ],
 )
 def test_what_is_no_grid_is_refused(sweep: Path, change: dict[str, object], words: str) -> None:
@@ -251,6 +263,7 @@ def test_what_is_no_grid_is_refused(sweep: Path, change: dict[str, object], word
 def test_an_arm_of_many_words_has_a_folder(sweep: Path) -> None:
     settings = yaml.safe_load(sweep.read_text())
     settings["parameters"] = {"data.train": {"values": [[{"source": f"{'x' * 300}{n}"}] for n in range(2)]}}
+    settings["command"] = ["fit", "${args}"]
     sweep.write_text(yaml.safe_dump(settings))
     names = [run.name for run in expand(sweep)]
     assert len(set(names)) == 2

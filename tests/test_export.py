@@ -137,6 +137,15 @@ def test_the_shipped_model_is_small_and_has_a_card() -> None:
     assert checkpoint["val_threshold"] is not None
 
 
+def test_a_threshold_that_moves_to_an_end_is_none(tmp_path: Path) -> None:
+    checkpoint = torch.load(SHIPPED, weights_only=True)
+    for chosen, threshold, moved in ((0.3, 0.3, 0.5), (0.05, 0.95, None), (0.99, 0.2, None)):
+        torch.save({**checkpoint, "val_threshold": chosen}, tmp_path / "run.ckpt")
+        out = tmp_path / f"{chosen}.ckpt"
+        export(str(tmp_path / "run.ckpt"), out, threshold=threshold)
+        assert torch.load(out, weights_only=True)["val_threshold"] == moved
+
+
 def test_calibration_is_fitted_and_carried_over(tmp_path: Path) -> None:
     """benchmarks/calibrate.py finds how logits were stretched, and export turns them back."""
     names = runpy.run_path(str(ROOT / "benchmarks" / "calibrate.py"))

@@ -34,6 +34,11 @@ CASIA = [
         ("bcm_images/85_000000415798.jpg_000000415798.jpg_RT-31.5_RS0.76.jpg", ["000000415798"]),
         ("compRAISE/r4ba8b21et_Q82_resize_0.77_Q95.jpg", ["r4ba8b21et"]),
         ("imd/1a1ogs/c8tf5mq_0.png", ["1a1ogs"]),
+        # COVERAGE, CoMoFoD
+        ("image/5t.tif", ["5"]),
+        ("image/5.tif", ["5"]),
+        ("005_F_JC1.png", ["005"]),
+        ("005_O.png", ["005"]),
         ("Tp/holiday.png", ["holiday"]),
     ],
 )

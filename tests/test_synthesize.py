@@ -84,6 +84,28 @@ def test_each_part_lists_its_own_photographs(tmp_path: Path, photos: Path) -> No
     ).read_text()
 
 
+def test_too_few_photographs_leave_nothing_behind(tmp_path: Path, photos: Path) -> None:
+    for photo in list(photos.iterdir())[4:]:
+        photo.unlink()
+    with pytest.raises(InputError, match="4 photographs are too few"):
+        synthesize(f"synthetic:{photos}", tmp_path / "out", count=5, val=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_done_is_what_is_listed(tmp_path: Path) -> None:
+    """A copy of white on white is none: grain is laid there instead, and named."""
+    folder = tmp_path / "photos"
+    for number in range(3):
+        folder.mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((64, 64, 3), 200, np.uint8))
+    synthesize(f"synthetic:{folder}", tmp_path / "out", count=60, hard=0)
+    done = [row["manipulation"] for row in listed(tmp_path / "out")]
+    source = SyntheticSource(60, sorted(folder.iterdir()), hard=0)
+    meant = [source.recipe(index) for index in range(60)]
+    assert "noise" in done
+    assert all(one in (other, "noise") for one, other in zip(done, meant, strict=True))
+
+
 def test_how_others_were_tampered_is_not_known(tmp_path: Path) -> None:
     synthesize(str(make_set(tmp_path / "set", 2, 1)), tmp_path / "out", count=3)
     found = {(row["original"], row["manipulation"]) for row in listed(tmp_path / "out")}

@@ -41,6 +41,24 @@ def test_frames_and_what_is_real(sizing: str, size: tuple[int, int]) -> None:
         assert valid.all()
 
 
+@pytest.mark.parametrize("sizing", ["pad", "native", "resize"])
+def test_a_reduced_mask_lies_on_its_picture(sizing: str) -> None:
+    """Not half a pixel beside it: a picture of its own mask, reduced by averaging or bilinearly, says where it is."""
+    transform = pipeline(sizing_transforms(sizing, 64, 64))
+    rng, moved = np.random.default_rng(0), []
+    for _ in range(200):
+        mask = np.zeros((512, 512), bool)
+        top, left = rng.integers(0, 400, 2)
+        mask[top : top + rng.integers(40, 100), left : left + rng.integers(40, 100)] = True
+        image = np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)
+        sample = frame(Picture(image, mask, False, ""), transform, (0, 0, 0), keep_original=False)
+        places = np.indices((64, 64))
+        shown, drawn = sample["image"][0].numpy() / 255, sample["mask"][0].numpy()
+        moved.append([(places * of / of.sum()).sum((1, 2)) for of in (shown, drawn)])
+    # in pixels of the frame; INTER_NEAREST is off by .44
+    assert np.abs(np.mean(np.diff(moved, axis=1), axis=0)).max() < 0.1
+
+
 @pytest.mark.parametrize("augment", ["none", "flips", "usual"])
 def test_a_crop_never_drops_the_tampered_region(augment: str) -> None:
     transform = pipeline([*sizing_transforms("crop", 64, 64), *augmentations(augment)])
