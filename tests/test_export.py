@@ -13,6 +13,7 @@ import torch
 from conftest import ROOT, command, make_set, succeed
 
 from ncl_lightning.checkpoints import SHIPPED
+from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
 from ncl_lightning.export import export
 from ncl_lightning.module import NCLModule
@@ -124,6 +125,32 @@ def test_the_mean_of_two_runs(trained: Path, tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "the weights of another network" in refused.stderr
     assert not (tmp_path / "none.ckpt").exists()
+
+
+def test_batchnorm_is_taken_anew(trained: Path, tmp_path: Path) -> None:
+    """benchmarks/batchnorm.py: of one batch, the statistics are that batch's; all else stays."""
+    names = runpy.run_path(str(ROOT / "benchmarks" / "batchnorm.py"))
+    best = trained / "checkpoints" / "best.ckpt"
+    train, options = [str(make_set(tmp_path / "set", 5))], {"size": 64, "batch_size": 4, "num_workers": 0}
+    found = names["renewed"](str(best), train, options, 1)["state_dict"]
+    before = torch.load(best, weights_only=True)["state_dict"]
+    assert all(
+        torch.equal(before[name], one) for name, one in found.items() if "running" not in name and "num_" not in name
+    )
+
+    data = ManipulationDataModule(train=train, val=train[0], seed=0, leakage="ignore", **options)
+    data.setup("fit")
+    module = NCLModule.load_from_checkpoint(best, map_location="cpu", weights_only=True).train()
+    seen: dict[str, torch.Tensor] = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0].clone()}))
+    with torch.no_grad():
+        module(next(iter(data.train_dataloader()))["image"])
+    assert len(seen) > 10
+    for name, values in seen.items():
+        torch.testing.assert_close(found[f"{name}.running_mean"], values.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found[f"{name}.running_var"], values.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
 def test_the_shipped_model_is_small_and_has_a_card() -> None:
