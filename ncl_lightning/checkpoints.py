@@ -55,17 +55,16 @@ def follow_the_folder(checkpoint: dict[str, Any], file: Path) -> None:
     Lightning's ModelCheckpoint forgets it then, and the next one, maybe a worse one, would take its place.
     """
     folder = file.absolute().parent
-    for state in checkpoint.get("callbacks", {}).values():
-        if not isinstance(state, dict) or "best_k_models" not in state:
-            continue
-        before = Path(state["dirpath"])
+    states = [one for one in checkpoint.get("callbacks", {}).values() if isinstance(one, dict) and "dirpath" in one]
+    own = [Path(one["dirpath"]) for one in states if Path(one["best_model_path"]).name == file.name]
 
-        def here(name: str, before: Path = before) -> str:
-            return str(folder / Path(name).relative_to(before)) if Path(name).is_relative_to(before) else name
+    def here(name: str) -> str:
+        return str(folder / Path(name).relative_to(own[0])) if Path(name).is_relative_to(own[0]) else name
 
-        state |= {key: here(state[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+    # those that save elsewhere stay there
+    for state in states if own else ():
+        state |= {key: here(state[key]) for key in ("dirpath", "best_model_path", "kth_best_model_path")}
         state["best_k_models"] = {here(name): score for name, score in state["best_k_models"].items()}
-        state["dirpath"] = str(folder)
 
 
 def beside_checkpoint(checkpoint: str) -> Path:

@@ -20,7 +20,7 @@ from conftest import TINY, command, make_set, succeed
 from lightning.pytorch import Trainer
 
 from ncl_lightning import cli
-from ncl_lightning.checkpoints import find_checkpoint
+from ncl_lightning.checkpoints import find_checkpoint, follow_the_folder
 from ncl_lightning.cli import NCLCLI
 
 
@@ -479,6 +479,26 @@ def test_a_run_that_ended_within_an_epoch_goes_on_with_the_next(tmp_path: Path) 
     # epochs of three steps: one whole, one of two, one whole
     assert (stopped, resumed["global_step"], resumed["epoch"]) == (5, 8, 2)
     assert len(logged(run, "train/loss")) == 3
+
+
+def test_only_what_lay_in_the_folder_moves_along(tmp_path: Path) -> None:
+    def saved(folder: str, name: str) -> dict[str, object]:
+        path = f"{folder}/{name}"
+        return {"dirpath": folder, "best_model_path": path, "kth_best_model_path": "", "best_k_models": {path: 0.5}}
+
+    checkpoint = {"callbacks": {"last": saved("/a", "last.ckpt"), "best": saved("/a", "best.ckpt")}}
+    checkpoint["callbacks"] |= {"other": saved("/b", "epoch.ckpt"), "another": {"count": 1}}
+    follow_the_folder(checkpoint, tmp_path / "last.ckpt")
+    folder = str(tmp_path)
+    wanted = {
+        "last": saved(folder, "last.ckpt"),
+        "best": saved(folder, "best.ckpt"),
+        "other": saved("/b", "epoch.ckpt"),
+    }
+    assert checkpoint["callbacks"] == wanted | {"another": {"count": 1}}
+    # of a checkpoint under another name nothing is known
+    follow_the_folder(checkpoint, Path("/c/renamed.ckpt"))
+    assert checkpoint["callbacks"]["best"] == wanted["best"]
 
 
 @pytest.mark.parametrize("moved", [False, True])
