@@ -2,32 +2,32 @@
 
 import argparse
 import difflib
-import logging
+import os
 import re
 import signal
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
 from ncl_lightning.contrast import ContrastStatistics
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError, Stopped
 from ncl_lightning.files import file_hash
+from ncl_lightning.helptext import explain
 from ncl_lightning.module import NCLModule
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
-from ncl_lightning.progress import ProgressLines
+from ncl_lightning.progress import Bar, ProgressLines, Summary, quiet
 from ncl_lightning.results import ResultsWriter
 from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder, run_folder
 from ncl_lightning.stopping import StopTogether, requeues
@@ -35,6 +35,8 @@ from ncl_lightning.stopping import StopTogether, requeues
 
 class NCLCLI(LightningCLI):
     """LightningCLI whose runs keep everything in one folder, and whose checkpoints are enough to evaluate."""
+
+    _resumed_at: int | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -58,7 +60,8 @@ class NCLCLI(LightningCLI):
         return {name: known[name] for name in sys.argv[1:2] if name in known} or known
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Options of the callbacks that are always on."""
+        """A run's name, and options of the callbacks that are always on."""
+        parser.add_argument("--name", help="The run's name: its folder below runs/, and what W&B calls it.")
         parser.add_lightning_class_args(ContrastStatistics, "contrast")
         parser.add_lightning_class_args(Panels, "panels")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
@@ -75,7 +78,7 @@ class NCLCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; what a checkpoint stores becomes the default, so that what is said explicitly wins."""
         for command, sub in self._subcommand_parsers.items():
-            _explain(command, sub)
+            explain(command, sub)
         try:
             super().parse_arguments(parser, args)
         except argparse.ArgumentError as error:
@@ -108,9 +111,18 @@ class NCLCLI(LightningCLI):
         path = options.ckpt_path
         if self.subcommand != "fit" and not path:
             raise InputError(f"{self.subcommand} needs a checkpoint: give --ckpt_path FILE, or --ckpt_path best")
-        if self.subcommand == "fit" and path not in (None, "hpc", "registry") and "loops" not in load_checkpoint(path):
-            raise InputError(
-                f"{path}: an exported checkpoint, from which no run can go on; give --model.warm_start {path}"
+        if self.subcommand == "fit" and path not in (None, "hpc", "registry"):
+            checkpoint = load_checkpoint(path)
+            if "loops" not in checkpoint:
+                raise InputError(
+                    f"{path}: an exported checkpoint, from which no run can go on; give --model.warm_start {path}"
+                )
+            self._resumed_at = checkpoint["global_step"]
+        model = options.model
+        if self.subcommand == "fit" and model.lambda_ncl == 0 < model.lambda_pc and not model.loss:
+            rank_zero_info(
+                f"lambda_ncl is 0, but lambda_pc {model.lambda_pc:g}: pivot consistency is trained without contrast; "
+                "the plain arm has --model.lambda_pc 0, too"
             )
         kept = options.checkpoint.save_top_k if self.subcommand == "fit" else 1
         if kept not in (0, 1) and "{" not in (options.checkpoint.filename or "{"):
@@ -129,11 +141,15 @@ class NCLCLI(LightningCLI):
         if not any(isinstance(callback, ProgressBar) for callback in callbacks) and (
             options.trainer.enable_progress_bar is not False
         ):
-            callbacks.append(RichProgressBar())
+            callbacks.append(Bar())
             # a bar that is no terminal's shows nothing before its end
             if self.subcommand == "fit" and not sys.stdout.isatty():
                 callbacks.append(ProgressLines())
         if self.subcommand == "fit":
+            if options.trainer.enable_model_summary is not False and not any(
+                isinstance(callback, ModelSummary) for callback in callbacks
+            ):
+                callbacks.append(Summary())
             loggers = self._loggers(root, checkpoint)
             if options.trainer.enable_checkpointing is not False:
                 # without a monitor, and at the end of the epoch: the one to resume from
@@ -152,12 +168,24 @@ class NCLCLI(LightningCLI):
             self.config_init[self.subcommand]["return_predictions"] = False
         callbacks.append(StopTogether())
         self.config_init[self.subcommand]["trainer"]["callbacks"] = callbacks
-        trainer = super().instantiate_trainer(logger=loggers, **kwargs)
+        try:
+            trainer = super().instantiate_trainer(logger=loggers, **kwargs)
+        except (ValueError, RuntimeError) as error:
+            # devices and nodes that are not those of torchrun or SLURM, which has started the processes
+            if "world size" not in str(error) and "ntasks" not in str(error):
+                raise
+            raise InputError(f"{error}{_as_started()}") from error
         # after `best`, or it would hold best's score of one epoch before, and a run that resumes would save a worse one
         trainer.callbacks.sort(key=lambda callback: getattr(callback, "filename", None) == "last")  # type: ignore[attr-defined]
         # Lightning takes every checkpoint of a run that steps end for one within an epoch, and skips the next one
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         _warn_of_slow_halves(trainer)
+        if self.subcommand == "fit" and trainer.world_size > 1:
+            each, steps = options.data.batch_size, trainer.accumulate_grad_batches
+            rank_zero_info(
+                f"{each} pictures on each of {trainer.world_size} processes{f', {steps} times' if steps > 1 else ''}: "
+                f"{each * trainer.world_size * steps} to a step of the optimizer, at the learning rate given"
+            )
         return trainer
 
     def _instantiate_trainer(self, config: Any, callbacks: list[Any]) -> Trainer:
@@ -177,7 +205,11 @@ class NCLCLI(LightningCLI):
             step = load_checkpoint(str(checkpoint))["global_step"]
             own = RunLogger(run.parent, version=run.name, keep_step=step)
         else:
-            own = RunLogger(Path(root or "runs"))
+            name = self.config[self.subcommand].name
+            own = RunLogger(Path(root or "runs"), version=name)
+            if name:
+                # W&B reads it when the run begins
+                os.environ.setdefault("WANDB_NAME", name)
         more = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
         return [own, *more]
 
@@ -185,6 +217,9 @@ class NCLCLI(LightningCLI):
         # open the data before a run's folder is claimed, so that bad input leaves nothing behind
         self.datamodule.trainer = self.trainer
         self.datamodule.setup(subcommand)
+        for logger in self.trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.claim()
         try:
             super()._run_subcommand(subcommand)
         except (SystemExit, RuntimeError) as error:
@@ -213,6 +248,11 @@ class NCLCLI(LightningCLI):
         folder = run_folder(self.trainer)
         if folder is None or not self.trainer.is_global_zero:
             return
+        if self.trainer.global_step == self._resumed_at:
+            print(
+                f"nothing was left to train: the run had ended at step {self._resumed_at}; to train it on, give "
+                "--trainer.max_steps or --trainer.max_epochs above what it had"
+            )
         print(f"run: {folder}")
         best = next((c for c in self.trainer.checkpoint_callbacks if getattr(c, "monitor", None)), None)
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
@@ -248,32 +288,19 @@ def _record(options: Any) -> dict[str, Any]:
     }
 
 
-def _explain(command: str, parser: LightningArgumentParser) -> None:
-    """What options mean here, where Lightning's help says something else."""
-    if command == "predict":
-        parser.description = (
-            "Heat maps, masks and overlays of pictures: --data.predict PICTURES, with the model that comes along or "
-            "another one (--ckpt_path), into a folder (--trainer.default_root_dir). Outlined is what lies above "
-            "--model.threshold."
-        )
-    texts = {
-        "ckpt_path": {
-            "fit": "Checkpoint to resume from: a file, or `last`, that of the newest run below runs/.",
-            "predict": "Checkpoint: a file, `best` or `last` of the newest run below runs/, or `shipped`, the default.",
-        }.get(command, "Checkpoint: a file, `best` or `last` of the newest run below runs/, or `shipped`."),
-        "trainer.default_root_dir": {
-            "fit": "Folder of the runs; by default runs/. Each run has a folder version_N of its own in it.",
-        }.get(command, "Folder to write to; by default one named by the time, beside the checkpoint."),
-    }
-    for action in parser._actions:
-        action.help = texts.get(action.dest, action.help)
-
-
 def _warn_of_slow_halves(trainer: Trainer) -> None:
     """Say so where bfloat16, meant to be fast, is slow: a CPU without AVX-512 takes four times as long."""
     on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
     if on_cpu and str(trainer.precision).startswith("bf16") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         rank_zero_warn(f"this CPU is slow at precision {trainer.precision}: --trainer.precision 32-true is faster here")
+
+
+def _as_started() -> str:
+    """The devices and nodes that torchrun stands for; SLURM's are in Lightning's words."""
+    here, everywhere = (int(os.environ.get(name, 0)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    if not here:
+        return ""
+    return f" Give --trainer.devices {here} --trainer.num_nodes {everywhere // here}, as torchrun started it"
 
 
 def _stored_defaults(path: str, command: str, given: Any, parser: LightningArgumentParser) -> dict[str, Any]:
@@ -308,28 +335,16 @@ def _suggested(message: str, known: list[str]) -> str:
     found = re.search(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'", message)
     close = difflib.get_close_matches(found[1] or found[2], known, n=1) if found else []
     if close:
-        return f"{message}; did you mean {close[0]}?"
+        return f"{message}; did you mean --{close[0]}?"
     bare = re.search(r"unrecognized arguments: ([^-\s]\S*)", message)
     if bare and sys.argv[1] == "predict":
         return f"{message}; did you mean --data.predict {bare[1]}?"
     return message
 
 
-# what Lightning says of its own working, and of what is meant to be so here
-_QUIET = (
-    "isinstance.treespec, LeafSpec.",
-    "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
-    "The dirpath has changed from",
-    "It is recommended to use `self.log",
-)
-
-
 def main() -> int:
     """Run the command line; the exit code."""
-    for message in _QUIET:
-        warnings.filterwarnings("ignore", message=f".*{message}")
-    # advertisements
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "Tip:" not in line.getMessage())
+    quiet()
     torch.set_float32_matmul_precision("high")
     cli = NCLCLI()
     # Lightning ends a run where any other process fails

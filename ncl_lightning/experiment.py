@@ -1,8 +1,9 @@
 """`experiment FILE`: every run of a sweep file on this machine, then one table and one figure.
 
 Runs that are done are skipped and killed ones go on where they stopped, so the same command may be given again at any
-time. A run is done once its `test` has written results.json. A run that fails is named with its reason, and the others
-go on; one that fails before its first training step ends it all, since they would most likely fail alike.
+time. A run is done once its `test` has written results.json; where the file names other test sets since, it is tested
+anew. A run that fails is named with its reason, and the others go on; one that fails before its first training step
+ends it all, since they would most likely fail alike.
 """
 
 import json
@@ -10,8 +11,11 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
+from rich.console import Console
+from rich.markdown import Markdown
 
 from ncl_lightning.arms import summarise
 from ncl_lightning.checkpoints import newest_checkpoint
@@ -19,7 +23,7 @@ from ncl_lightning.errors import InputError, Stopped, stop_on_sigterm
 from ncl_lightning.files import write_json
 from ncl_lightning.logged import run_logged
 from ncl_lightning.runs import has_trained
-from ncl_lightning.sweeps import Run, expand
+from ncl_lightning.sweeps import Run, expand, of_training, settings
 from ncl_lightning.typed import run_typed
 
 
@@ -34,19 +38,26 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
     runs = expand(file)
     out = out or Path("experiments", file.stem)
     for run in runs:
-        _same_settings(run, out / run.name)
+        _same_training(run, out / run.name)
+    untested = [run for run in runs if run.on_validation()]
+    if untested:
+        print(
+            f"{file} names no test set (data.test): runs are scored on their validation data, by which their best "
+            "checkpoint was chosen. That serves to choose settings, not to report scores."
+        )
     failed = []
     hopeless = None
     for number, run in enumerate(runs, 1):
         folder = out / run.name
-        if only_table or (folder / "test" / "results.json").is_file():
+        if only_table or _is_done(run, folder):
             continue
         folder.mkdir(parents=True, exist_ok=True)
         try:
             # let go of when this process and the run have ended, however they end
             with FileLock(folder / "lock", timeout=0) as lock:
                 print(f"[{number} of {len(runs)}] {run.name}", flush=True)
-                _same_settings(run, folder)
+                _same_training(run, folder)
+                _note(run, folder)
                 reason = _finish(run, folder, _descriptors(lock))
                 if reason and not has_trained(folder):
                     hopeless = f"{run.name} failed before its first training step: {reason} ({folder / 'log.txt'})"
@@ -58,10 +69,14 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
                     print(f"{run.name} failed: {reason} ({folder / 'log.txt'})", file=sys.stderr, flush=True)
         except Timeout:
             print(f"[{number} of {len(runs)}] {run.name} is being run by another process: left to it", flush=True)
-    done = [run for run in runs if (out / run.name / "test" / "results.json").is_file()]
+    done = [run for run in runs if _is_done(run, out / run.name)]
     if done:
-        print(summarise(out, done))
-    print(f"{len(done)} of {len(runs)} runs are done in {out}")
+        text = summarise(out, done)
+        if sys.stdout.isatty():
+            Console().print(Markdown(text))
+        else:
+            print(text)
+    print(f"{len(done)} of {len(runs)} runs are done in {out}{': table.md, figure.png' if done else ''}")
     if hopeless:
         raise InputError(f"{hopeless}; no further run was started: mend that and give the command again")
     if failed:
@@ -71,19 +86,44 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
         )
 
 
-def _same_settings(run: Run, folder: Path) -> None:
-    """Note what a run's folder is for; refuse to mix it with other settings.
+def _same_training(run: Run, folder: Path) -> None:
+    """Refuse to mix a run's folder with other settings.
 
     Raises:
-        InputError: The folder's run has another command, or its configs have changed since.
+        InputError: The folder's run was trained by others, which are named.
     """
-    asked = {"fit": list(run.fit[1:]), "configs": {str(path): path.read_text("utf-8") for path in run.configs()}}
+    noted = _noted(folder)
+    if noted is None:
+        return
+    before, now = of_training(noted), of_training(run.settings())
+    other = [name for name in before | now if before.get(name) != now.get(name)]
+    if other:
+        raise InputError(
+            f"{folder}: its run had other settings ({other[0]} was {before.get(other[0])}, now {now.get(other[0])}); "
+            "remove the folder, or give another --out"
+        )
+
+
+def _noted(folder: Path) -> dict[str, Any] | None:
+    """The settings that a folder is for; None where none are known."""
     note = folder / "run.json"
-    if note.is_file():
-        if json.loads(note.read_text("utf-8")) != asked:
-            raise InputError(f"{folder}: its run had other settings; remove the folder, or give another --out")
-    elif folder.is_dir():
-        write_json(note, asked)
+    if not note.is_file():
+        return None
+    found = json.loads(note.read_text("utf-8"))
+    return settings(found["fit"], found["configs"])
+
+
+def _is_done(run: Run, folder: Path) -> bool:
+    """It has been tested on what it is to be tested on."""
+    return (folder / "test" / "results.json").is_file() and _noted(folder) in (None, run.settings())
+
+
+def _note(run: Run, folder: Path) -> None:
+    """Note what a run's folder is for; a test on other sets than that is no result of it."""
+    if _noted(folder) not in (None, run.settings()):
+        (folder / "test" / "results.json").unlink(missing_ok=True)
+    configs = {str(path): path.read_text("utf-8") for path in run.configs()}
+    write_json(folder / "run.json", {"fit": list(run.fit[1:]), "configs": configs})
 
 
 def _descriptors(lock: BaseFileLock) -> list[int]:
@@ -99,7 +139,9 @@ def _finish(run: Run, folder: Path, held: list[int]) -> str | None:
     last = newest_checkpoint("last", folder)
     if last:
         fit.append(f"--ckpt_path={last}")
-    reason = run_logged(fit, log, held)
+    # where it logs to W&B: what it is called there
+    called = {"WANDB_NAME": run.name, "WANDB_RUN_GROUP": folder.parent.name}
+    reason = run_logged(fit, log, held, called)
     if reason:
         return reason
     best = newest_checkpoint("best", folder)

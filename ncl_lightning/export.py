@@ -16,6 +16,7 @@ from ncl_lightning.leakage import LeakageGuard
 from ncl_lightning.typed import run_typed
 
 # the others are the optimizer's, the loops' and the callbacks', which hold paths
+_SUFFIXES = (".ckpt", ".pt", ".pth")
 _KEPT = (
     "state_dict",
     "hyper_parameters",
@@ -46,7 +47,7 @@ def export(
 
     Args:
         ckpt: Checkpoint of a run; `best` or `last`, that of the newest run below runs/; or `shipped`.
-        out: File to write; it must not exist.
+        out: File to write, called .ckpt, .pt or .pth; it must not exist.
         threshold: A good threshold, such as validation's best one: the logits are moved so that it comes to
             lie at 0.5, where everybody cuts. Ranks, and so AUC and average precision, stay.
         calibration: Scale and shift of the logits by which values become probabilities (Platt 1999), such as
@@ -56,6 +57,8 @@ def export(
         mean_with: Checkpoints of other runs of the same network that went on from the same weights: each weight written
             is the mean of all (a model soup, Wortsman et al. 2022), which is often better than either.
     """
+    if out.suffix not in _SUFFIXES:
+        raise InputError(f"{out}: a PyTorch checkpoint is written, and no other format; name it {out.stem}.ckpt")
     file = named_checkpoint(ckpt, Path("runs"))
     checkpoint = load_checkpoint(file)
     if out.exists():

@@ -1,22 +1,29 @@
 """Run a command with its output in a file: its end is ours, and a failure is told in one line."""
 
+import os
 import re
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def run_logged(command: Sequence[str], file: Path, held: Sequence[int] = ()) -> str | None:
+def run_logged(
+    command: Sequence[str], file: Path, held: Sequence[int] = (), variables: Mapping[str, str] | None = None
+) -> str | None:
     """Run a command, its output appended to a file. None where it succeeded, else why not, in one line.
 
-    `held` are descriptors that it keeps open, too: a lock that lasts as long as either process.
+    Args:
+        command: Its words.
+        file: Where its output goes.
+        held: Descriptors that it keeps open, too: a lock that lasts as long as either process.
+        variables: Of its environment, besides those of this process, which win.
     """
     with file.open("a", encoding="utf-8") as log:
         log.write(f"$ {' '.join(command)}\n")
         log.flush()
         begin = log.tell()
-        code = _run_to_its_end(command, log.fileno(), held)
+        code = _run_to_its_end(command, log.fileno(), held, {**(variables or {}), **os.environ})
     if code == 0:
         return None
     if code < 0:
@@ -26,8 +33,8 @@ def run_logged(command: Sequence[str], file: Path, held: Sequence[int] = ()) -> 
         return telling_line(log.read()) or f"exit code {code}"
 
 
-def _run_to_its_end(command: Sequence[str], output: int, held: Sequence[int]) -> int:
-    with subprocess.Popen(command, stdout=output, stderr=output, pass_fds=held) as process:
+def _run_to_its_end(command: Sequence[str], output: int, held: Sequence[int], environment: Mapping[str, str]) -> int:
+    with subprocess.Popen(command, stdout=output, stderr=output, pass_fds=held, env=environment) as process:
         try:
             return process.wait()
         except BaseException:

@@ -1,10 +1,77 @@
-"""Lines of progress where no terminal shows a bar: logs of SLURM, nohup and CI."""
+"""What a command says as it goes: a bar on a terminal, lines in the logs of SLURM, nohup and CI, and no noise."""
 
+import logging
 import time
+import warnings
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelSummary, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.model_summary import get_human_readable_count
+
+# what Lightning says of its own working, and of what is meant to be so here
+_WARNINGS = (
+    "isinstance.treespec, LeafSpec.",
+    "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
+    "The dirpath has changed from",
+    "It is recommended to use `self.log",
+    # a run that resumes keeps its rows: RunLogger
+    "Experiment logs directory .* exists and is not empty",
+    "The number of training batches .* is smaller than the logging interval",
+)
+_LINES = ("Tip:", "TPU available")
+
+
+def quiet() -> None:
+    """Leave out advertisements, and warnings of what is meant to be so."""
+    for message in _WARNINGS:
+        warnings.filterwarnings("ignore", message=f".*{message}")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda line: not any(part in line.getMessage() for part in _LINES)
+    )
+
+
+class Bar(RichProgressBar):
+    """Lightning's bar, which is gone before results are printed and says no number that means nothing here."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The scores; the number of the run's folder is none."""
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """A run that ends by its steps has no last epoch; Lightning calls it -2."""
+        epochs = self.trainer.max_epochs
+        last = f"/{epochs - 1}" if epochs is not None and epochs > 0 else ""
+        return f"Epoch {current_epoch}{last}"
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End before the table is printed, not below it."""
+        super().on_test_end(trainer, pl_module)
+        self._stop_progress()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End before it is said where the maps are."""
+        super().on_predict_end(trainer, pl_module)
+        self._stop_progress()
+
+
+class Summary(ModelSummary):
+    """One line; Lightning's table of the modules of NCLModule names two, and FLOPs that it can't know."""
+
+    @staticmethod
+    def summarize(
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        trainable_parameters: int,
+        model_size: float,
+        total_training_modes: dict[str, int],
+        total_flops: int,
+        **summarize_kwargs: Any,
+    ) -> None:
+        """Print it."""
+        trained = "" if trainable_parameters == total_parameters else f", {trainable_parameters} of them trained"
+        print(f"network: {get_human_readable_count(total_parameters)} parameters{trained}, {model_size:.1f} MB")
 
 
 class ProgressLines(Callback):

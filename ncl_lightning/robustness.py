@@ -27,6 +27,7 @@ from ncl_lightning.ledger import Ledger
 from ncl_lightning.module import NCLModule
 from ncl_lightning.per_image import Row
 from ncl_lightning.plots import robustness_plot
+from ncl_lightning.progress import quiet
 from ncl_lightning.results import with_intervals
 from ncl_lightning.sources import Source
 
@@ -175,6 +176,7 @@ def _state_of_files(sources: Iterable[Source]) -> str:
 
 def main() -> int:
     """Run the command line."""
+    quiet()
     torch.set_float32_matmul_precision("high")
     RobustnessCLI(trainer_class=RobustnessTrainer)
     return 0

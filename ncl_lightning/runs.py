@@ -16,8 +16,10 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ncl_lightning.checkpoints import beside_checkpoint
+from ncl_lightning.errors import InputError
 
 T = TypeVar("T")
+_PLAIN = (bool, int, float, str)
 
 
 def _rank() -> int:
@@ -44,6 +46,24 @@ class RunLogger(CSVLogger):
                 return version
             except FileExistsError:
                 version += 1
+
+    def claim(self) -> None:
+        """Make the folder of a new run that has a name.
+
+        Raises:
+            InputError: There is one.
+        """
+        if self._version is None or self.keep_step >= 0:
+            return
+        folder = Path(self.log_dir)
+        try:
+            if _rank() == 0:
+                folder.mkdir(parents=True)
+        except FileExistsError:
+            raise InputError(
+                f"{folder}: there is a run of that name; give another --name, or go on with it by "
+                f"--ckpt_path {folder / 'checkpoints' / 'last.ckpt'}"
+            ) from None
 
     @property
     def experiment(self) -> Any:
@@ -104,7 +124,14 @@ class SaveRunConfig(SaveConfigCallback):
             # but what it resumed from: with --config and another --ckpt_path, the later one would win
             config = self.config.clone()
             config.pop("ckpt_path", None)
+            # nor would a second run of this config find its name free
+            config.pop("name", None)
             self.parser.save(config, folder / "config.yaml", skip_none=False, overwrite=True)
+        # the module's and the data's options are logged by themselves
+        trained = {name: value for name, value in self.config.trainer.as_dict().items() if isinstance(value, _PLAIN)}
+        for logger in trainer.loggers if stage == "fit" else ():
+            if not isinstance(logger, CSVLogger):
+                logger.log_hyperparams({"seed_everything": self.config.seed_everything, "trainer": trained})
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -2,9 +2,10 @@
 
 import hashlib
 import itertools
+import json
 import sys
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import yaml
 from ncl_lightning.errors import InputError
 
 SEED = "seed_everything"
+# what a training does not go by: a finished one can be tested anew
+_OF_TEST = ("data.test", "model.conventions")
 _LONGEST = 100  # letters of an arm in a folder's name
 
 
@@ -45,17 +48,78 @@ class Run:
 
     def options(self) -> list[tuple[str, str]]:
         """Names and values of its command's options, in their order."""
-        found = []
-        for word, following in itertools.zip_longest(self.fit, self.fit[1:], fillvalue=""):
-            if word.startswith("--"):
-                name, given, value = word.removeprefix("--").partition("=")
-                found.append((name, value if given else following))
-        return found
+        return _options(self.fit)
+
+    def settings(self) -> dict[str, Any]:
+        """What its configs and options say, by dotted name."""
+        return settings(self.fit, {str(path): path.read_text("utf-8") for path in self.configs()})
 
     def test(self, checkpoint: Path) -> tuple[str, ...]:
-        """The same command with `test` for `fit`, on a checkpoint."""
+        """The same command with `test` for `fit`, on a checkpoint; on its validation data where no test set is named.
+
+        Raises:
+            InputError: Neither is named.
+        """
         at = self.fit.index("fit")
-        return (*self.fit[:at], "test", *self.fit[at + 1 :], f"--ckpt_path={checkpoint}")
+        return (*self.fit[:at], "test", *self.fit[at + 1 :], *self.on_validation(), f"--ckpt_path={checkpoint}")
+
+    def on_validation(self) -> tuple[str, ...]:
+        """Options by which `test` scores the validation data; none where test sets are named.
+
+        Raises:
+            InputError: Neither is named.
+        """
+        said = self.settings()
+        if any(is_below(name, "data.test") and value is not None for name, value in said.items()):
+            return ()
+        parts = {name.removeprefix("data.val."): value for name, value in said.items() if name.startswith("data.val.")}
+        val = parts or said.get("data.val")
+        if not val:
+            raise InputError(
+                f'{self.arm}: its command names nothing to test on; give it --data.test \'{{"NAME": "SOURCE"}}\''
+            )
+        sources = val if isinstance(val, list) else [val]
+        named = {f"val{number}" if len(sources) > 1 else "val": source for number, source in enumerate(sources, 1)}
+        return (f"--data.test={json.dumps(named)}", "--data.leakage=ignore")
+
+
+def settings(command: Sequence[str], configs: Mapping[str, str]) -> dict[str, Any]:
+    """What a command says, by dotted name: its options and the text of its configs, of which the later one wins."""
+    said: dict[str, Any] = {}
+    for name, text in _options(command):
+        value = yaml.safe_load(configs.get(text, "")) if name == "config" else _read_as_yaml(text)
+        above = "" if name == "config" else name
+        if name.endswith("+"):
+            # each of them is appended
+            value = [*said.get(name, []), value]
+        said |= _flat(value, above) if isinstance(value, dict) else {above: value} if above else {}
+    return said
+
+
+def _read_as_yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def of_training(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings that a training goes by, which is not what it is tested on."""
+    return {name: value for name, value in said.items() if not any(is_below(name, other) for other in _OF_TEST)}
+
+
+def is_below(name: str, other: str) -> bool:
+    """A dotted name is another one or a part of it."""
+    return f"{name}.".startswith(f"{other}.")
+
+
+def _options(command: Sequence[str]) -> list[tuple[str, str]]:
+    found = []
+    for word, following in itertools.zip_longest(command, command[1:], fillvalue=""):
+        if word.startswith("--"):
+            name, given, value = word.removeprefix("--").partition("=")
+            found.append((name, value if given else following))
+    return found
 
 
 def expand(file: Path) -> list[Run]:
@@ -107,7 +171,7 @@ def _none_overruled(file: Path, run: Run, swept: Collection[str]) -> None:
     before: list[str] = []
     for name, value in run.options():
         if name == "config":
-            set_there = _keys(_mapping(Path(value))) if Path(value).is_file() else []
+            set_there = _flat(_mapping(Path(value))) if Path(value).is_file() else []
             again = [key for key in set_there if any(_overlap(key, other) for other in before)]
             if again:
                 raise InputError(
@@ -120,18 +184,18 @@ def _none_overruled(file: Path, run: Run, swept: Collection[str]) -> None:
             before.append(name)
 
 
-def _keys(config: dict[str, Any], above: str = "") -> list[str]:
-    """The dotted names of what a config sets."""
-    names = []
+def _flat(config: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """What a config sets, by dotted name."""
+    found: dict[str, Any] = {}
     for key, value in config.items():
-        name = f"{above}{key}"
-        names += _keys(value, f"{name}.") if isinstance(value, dict) and value else [name]
-    return names
+        name = f"{above}.{key}" if above else str(key)
+        found |= _flat(value, name) if isinstance(value, dict) and value else {name: value}
+    return found
 
 
 def _overlap(one: str, other: str) -> bool:
     """One is the other, or a part of it."""
-    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+    return is_below(one, other) or is_below(other, one)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -554,7 +554,9 @@ def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:
     ("arguments", "code", "says"),
     [
         (["fitt"], 2, "fit"),
-        (["fit", "--model.lrr=1"], 2, "did you mean model.lr?"),
+        (["fit", "--confg=a.yaml"], 2, "did you mean --config?"),
+        (["export", "shipped", "out.onnx"], 1, "out.onnx: a PyTorch checkpoint is written"),
+        (["fit", "--model.lrr=1"], 2, "did you mean --model.lr?"),
         (["fit", "--model.lr=fast"], 2, "model.lr"),
         (["fit", "--model.contour_role=both"], 2, "contour_role"),
         (["fit", "--config=nowhere.yaml"], 2, "nowhere.yaml"),
@@ -623,6 +625,52 @@ def test_what_would_train_in_vain_is_one_line(options: list[str], says: str, sma
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert says in done.stderr.splitlines()[-1]
+
+
+def test_a_run_has_the_name_that_it_is_given(tmp_path: Path, small_set: Path) -> None:
+    words = ["fit", *TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", "--name=first"]
+    words += [f"--trainer.default_root_dir={tmp_path}"]
+    done = succeed(*words)
+    run = tmp_path / "first"
+    assert f"run: {run}" in done.stdout
+    assert (run / "metrics.csv").is_file()
+    assert "name" not in yaml.safe_load((run / "config.yaml").read_text())
+    # another one is not mixed in
+    refused = command(*words)
+    assert refused.returncode == 1
+    assert "there is a run of that name" in refused.stderr.splitlines()[-1]
+    last = run / "checkpoints" / "last.ckpt"
+    assert str(last) in refused.stderr
+    # it goes on by the words that are advised; where it is at its end, it says so
+    done = succeed(*words, f"--ckpt_path={last}")
+    assert "nothing was left to train: the run had ended at step 3" in done.stdout
+    assert [folder.parent.name for folder in tmp_path.glob("*/config.yaml")] == ["first"]
+    # of a run whose data can't be opened no name is left
+    assert command(*words, "--name=second", "--data.val=absent").returncode == 1
+    assert not (tmp_path / "second").exists()
+
+
+def test_what_a_run_says(tmp_path: Path, small_set: Path) -> None:
+    """Nothing of Lightning's that means nothing here."""
+    words = ["fit", *TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", "--model.lambda_ncl=0"]
+    words += ["--trainer.max_epochs=-1", "--trainer.max_steps=4", f"--trainer.default_root_dir={tmp_path}"]
+    done = succeed(*words)
+    said = done.stdout + done.stderr
+    for noise in ("TPU", "FLOPs", "v_num", "/-2", "Tip", "logging interval", "Warning"):
+        assert noise not in said, noise
+    assert "lambda_ncl is 0, but lambda_pc 0.1" in said
+    assert re.search(r"network: \d+ K parameters, \d\.\d MB", said)
+    done = succeed(*words, "--trainer.max_steps=6", f"--ckpt_path={tmp_path}/version_0/checkpoints/last.ckpt")
+    assert "deleted" not in done.stdout + done.stderr
+
+
+def test_help_of_an_evaluation_is_of_evaluation() -> None:
+    for name, least in (("predict", "--data.predict"), ("test", "--model.conventions"), ("validate", "--data.val ")):
+        text = succeed(name, "--help").stdout
+        assert least in text
+        assert "--model.own_cut" in text
+        for other in ("--model.lambda_ncl", "--checkpoint.", "--trainer.max_epochs"):
+            assert other not in text, (name, other)
 
 
 def test_a_runs_config_says_nothing_of_what_it_resumed_from(trained: Path, tmp_path: Path) -> None:

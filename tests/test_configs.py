@@ -123,7 +123,14 @@ def test_a_sweep_agents_child_leaves_config_metrics_and_panels(tmp_path: Path) -
     # offline, wandb keeps config and metrics as records of one file: their keys stand in it as they are
     records = next(offline.glob("*.wandb")).read_bytes()
     assert settings["metric"]["name"].encode() in records
-    for key in (b"val/f1", b"train/loss", b"contrast/val/tampered/margin", b"contour_role", b"temperature"):
+    for key in (
+        b"val/f1",
+        b"train/loss",
+        b"contrast/val/tampered/margin",
+        b"contour_role",
+        b"temperature",
+        b"max_epochs",
+    ):
         assert key in records, key
     run = tmp_path / "runs" / "version_0"
     assert {"config.yaml", "metrics.csv", "panels", "checkpoints"} <= set(os.listdir(run))

@@ -45,6 +45,7 @@ def test_every_arm_trains_on_two_processes(tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     done = subprocess.run(launch, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-4000:]
+    assert "2 pictures on each of 2 processes: 4 to a step of the optimizer" in done.stderr
     for arm in ARMS:
         row = last_row(tmp_path / arm / "version_0")
         # 12 images in batches of 2 on 2 processes are 3 steps; 5 images on 2 ranks are padded to 6
@@ -108,3 +109,16 @@ def test_two_processes_that_are_told_to_stop_end_together(tmp_path: Path) -> Non
     assert line.startswith("ncl_lightning: stopped by SIGTERM; ")
     assert line.endswith(f" {last}")
     assert last.is_file()
+
+
+def test_torchrun_with_another_number_of_devices_is_one_line(tmp_path: Path) -> None:
+    data = make_set(tmp_path / "set", 4)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
+    words = ["ncl_lightning", "fit", *TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.devices=1"]
+    done = subprocess.run([*launch, *words], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode
+    ours = [line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: ")]
+    assert ours
+    assert "does not match the world size (2). Give --trainer.devices 2 --trainer.num_nodes 1" in ours[0]
+    assert "ValueError" not in done.stderr
+    assert not (tmp_path / "runs").exists()

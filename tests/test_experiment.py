@@ -20,7 +20,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.intervals import difference_of_methods, paired_difference
 from ncl_lightning.logged import telling_line
 from ncl_lightning.per_image import write_rows
-from ncl_lightning.sweeps import Run, expand
+from ncl_lightning.sweeps import Run, expand, settings
 
 ARGS = [option for option in TINY if "max_epochs" not in option]
 
@@ -91,8 +91,9 @@ def test_an_experiment_is_stopped_and_given_again(tmp_path: Path, sweep: Path) -
     arm.write_text("model: {lambda_ncl: 0.5}\n")
     refused = command("experiment", sweep, "--out", out)
     assert refused.returncode == 1
-    assert "other settings" in refused.stderr
-    arm.write_text(text)
+    assert "other settings (model.lambda_ncl was 0.3, now 0.5)" in refused.stderr
+    # the same said otherwise is the same
+    arm.write_text(f"# by another hand\n{text}")
 
     # nothing is done twice
     before = {file: file.stat().st_mtime_ns for file in out.rglob("results.json")}
@@ -102,11 +103,60 @@ def test_an_experiment_is_stopped_and_given_again(tmp_path: Path, sweep: Path) -
     assert len(before) == 4
 
 
+def test_other_test_sets_take_no_other_training(tmp_path: Path, sweep: Path) -> None:
+    """Named at last, or others: what is trained stays, and is scored on them."""
+    content = yaml.safe_load(sweep.read_text())
+    test = content["command"].pop(-2)
+    assert test.startswith("--data.test")
+    content["parameters"]["seed_everything"] = {"values": [0]}
+    sweep.write_text(yaml.safe_dump(content, sort_keys=False))
+    out = tmp_path / "out"
+    done = succeed("experiment", sweep, "--out", out)
+    assert "names no test set (data.test): runs are scored on their validation data" in done.stdout
+    assert "| val | plain |" in (out / "table.md").read_text()
+    weights = {file: file.stat().st_mtime_ns for file in out.rglob("best.ckpt")}
+
+    content["command"].insert(-1, test)
+    sweep.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert "0 of 2 runs are done" in succeed("experiment", sweep, "--out", out, "--only_table=true").stdout
+    done = succeed("experiment", sweep, "--out", out)
+    assert "2 of 2 runs are done" in done.stdout
+    assert "validation data" not in done.stdout
+    table = (out / "table.md").read_text()
+    assert "| tiny | plain |" in table
+    assert "| val |" not in table
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("best.ckpt")} == weights
+
+
+def test_nothing_to_score_on_is_said_before_anything_is_trained(tmp_path: Path, sweep: Path) -> None:
+    content = yaml.safe_load(sweep.read_text())
+    content["command"] = [word for word in content["command"] if not word.startswith(("--data.test", "--data.val"))]
+    content["command"].insert(-1, "--data.val_share=0.5")
+    sweep.write_text(yaml.safe_dump(content))
+    refused = command("experiment", sweep, "--out", tmp_path / "out")
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "names nothing to test on; give it --data.test" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_are_what_the_last_word_says(tmp_path: Path) -> None:
+    configs = {"a.yaml": "{model: {lr: 1, options: {width: 8}}, data: {test: {x: y}}}", "b.yaml": "model: {lr: 2}"}
+    words = ["-m", "x", "fit", "--config", "a.yaml", "--config=b.yaml", "--data.train=[A, B]", "--c+=1", "--c+=[2"]
+    assert settings(words, configs) == {
+        "model.lr": 2,
+        "model.options.width": 8,
+        "data.test.x": "y",
+        "data.train": ["A", "B"],
+        "c+": [1, "[2"],
+    }
+
+
 def test_ctrl_c_stops_what_the_experiment_started(tmp_path: Path, sweep: Path) -> None:
-    settings = yaml.safe_load(sweep.read_text())
+    content = yaml.safe_load(sweep.read_text())
     code = "import sys, time; open(sys.argv[-1].partition('=')[2] + '/started', 'w'); time.sleep(200)"
-    settings["command"] = ["${interpreter}", "-c", code, "fit", "${args}"]
-    sweep.write_text(yaml.safe_dump(settings))
+    content["command"] = ["${interpreter}", "-c", code, "fit", "${args}"]
+    sweep.write_text(yaml.safe_dump(content))
     out = tmp_path / "out"
     told = stopped("experiment", sweep, "--out", out, signum=signal.SIGINT, folder=out, sign="plain-seed0/started")
     assert told.returncode == 130
@@ -116,16 +166,16 @@ def test_ctrl_c_stops_what_the_experiment_started(tmp_path: Path, sweep: Path) -
 @pytest.mark.skipif(os.name != "posix", reason="a child keeps a lock on POSIX alone")
 def test_a_run_that_outlives_the_experiment_is_left_alone(tmp_path: Path, sweep: Path) -> None:
     """As after kill -9; a second `fit` would write into the same folder."""
-    settings = yaml.safe_load(sweep.read_text())
+    content = yaml.safe_load(sweep.read_text())
     code = (
         "import os, sys, time; folder = sys.argv[-1].partition('=')[2]; "
         "open(folder + '/pid.tmp', 'w').write(str(os.getpid())); os.rename(folder + '/pid.tmp', folder + '/pid'); "
         "time.sleep(200)"
     )
-    settings["command"] = ["${interpreter}", "-c", code, "fit", "${args}"]
-    settings["parameters"]["seed_everything"] = {"values": [0]}
-    settings["parameters"]["config"] = {"values": [str(tmp_path / "plain.yaml")]}
-    sweep.write_text(yaml.safe_dump(settings))
+    content["command"] = ["${interpreter}", "-c", code, "fit", "${args}"]
+    content["parameters"]["seed_everything"] = {"values": [0]}
+    content["parameters"]["config"] = {"values": [str(tmp_path / "plain.yaml")]}
+    sweep.write_text(yaml.safe_dump(content))
     folder = tmp_path / "out" / "tiny-seed0"
     words = [sys.executable, "-m", "ncl_lightning", "experiment", str(sweep), "--out", str(tmp_path / "out")]
     killed = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -165,9 +215,9 @@ def make_result(folder: Path, lead: float) -> None:
 
 
 def test_a_run_that_fails_at_once_ends_it_and_a_later_failure_does_not(tmp_path: Path, sweep: Path) -> None:
-    settings = yaml.safe_load(sweep.read_text())
-    settings["parameters"]["seed_everything"] = {"values": [0]}
-    sweep.write_text(yaml.safe_dump(settings))
+    content = yaml.safe_load(sweep.read_text())
+    content["parameters"]["seed_everything"] = {"values": [0]}
+    sweep.write_text(yaml.safe_dump(content))
     out, arm = tmp_path / "out", tmp_path / "plain.yaml"
     arm.write_text("model: {encoder: nonsense}\n")
     done = command("experiment", sweep, "--out", out)
@@ -213,12 +263,12 @@ def test_the_line_that_tells_why(output: str, line: str) -> None:
 
 def test_a_config_that_would_undo_what_is_swept_is_refused(tmp_path: Path, sweep: Path) -> None:
     """Of options and config files the later one wins: four runs of two seeds would be two."""
-    settings = yaml.safe_load(sweep.read_text())
+    content = yaml.safe_load(sweep.read_text())
     (tmp_path / "switch.yaml").write_text("{seed_everything: 0, model: {lambda_ncl: 0.3}}")
     with pytest.raises(InputError, match=r"switch\.yaml sets seed_everything"):
         expand(sweep)
-    settings["parameters"] = {"config": settings["parameters"].pop("config"), **settings["parameters"]}
-    sweep.write_text(yaml.safe_dump(settings, sort_keys=False))
+    content["parameters"] = {"config": content["parameters"].pop("config"), **content["parameters"]}
+    sweep.write_text(yaml.safe_dump(content, sort_keys=False))
     assert len(expand(sweep)) == 4
     # a config may hold comments alone
     (tmp_path / "plain.yaml").write_text("# the defaults")
@@ -227,8 +277,8 @@ def test_a_config_that_would_undo_what_is_swept_is_refused(tmp_path: Path, sweep
     with pytest.raises(InputError, match=r"plain\.yaml: no mapping"):
         expand(sweep)
     (tmp_path / "plain.yaml").write_text("")
-    settings["parameters"] = {"model": {"value": {"lambda_ncl": 1.0}}, **settings["parameters"]}
-    sweep.write_text(yaml.safe_dump(settings, sort_keys=False))
+    content["parameters"] = {"model": {"value": {"lambda_ncl": 1.0}}, **content["parameters"]}
+    sweep.write_text(yaml.safe_dump(content, sort_keys=False))
     with pytest.raises(InputError, match=r"sets model\.lambda_ncl"):
         expand(sweep)
 
@@ -261,30 +311,30 @@ def test_what_is_no_grid_is_refused(sweep: Path, change: dict[str, object], word
 
 
 def test_an_arm_of_many_words_has_a_folder(sweep: Path) -> None:
-    settings = yaml.safe_load(sweep.read_text())
-    settings["parameters"] = {"data.train": {"values": [[{"source": f"{'x' * 300}{n}"}] for n in range(2)]}}
-    settings["command"] = ["fit", "${args}"]
-    sweep.write_text(yaml.safe_dump(settings))
+    content = yaml.safe_load(sweep.read_text())
+    content["parameters"] = {"data.train": {"values": [[{"source": f"{'x' * 300}{n}"}] for n in range(2)]}}
+    content["command"] = ["fit", "${args}"]
+    sweep.write_text(yaml.safe_dump(content))
     names = [run.name for run in expand(sweep)]
     assert len(set(names)) == 2
     assert max(map(len, names)) < 200
 
 
 def test_two_runs_never_share_a_folder(tmp_path: Path, sweep: Path) -> None:
-    settings = yaml.safe_load(sweep.read_text())
+    content = yaml.safe_load(sweep.read_text())
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "plain.yaml").write_text("model: {lambda_ncl: 0.0}\n")
-    settings["parameters"]["config"]["values"].append(str(tmp_path / "more" / "plain.yaml"))
-    sweep.write_text(yaml.safe_dump(settings))
+    content["parameters"]["config"]["values"].append(str(tmp_path / "more" / "plain.yaml"))
+    sweep.write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match="two runs are called plain-seed0"):
         expand(sweep)
 
 
 def test_a_run_of_another_process_is_left_to_it(tmp_path: Path, sweep: Path) -> None:
-    settings = yaml.safe_load(sweep.read_text())
-    settings["parameters"]["seed_everything"] = {"values": [0]}
-    settings["parameters"]["config"] = {"values": [str(tmp_path / "plain.yaml")]}
-    sweep.write_text(yaml.safe_dump(settings))
+    content = yaml.safe_load(sweep.read_text())
+    content["parameters"]["seed_everything"] = {"values": [0]}
+    content["parameters"]["config"] = {"values": [str(tmp_path / "plain.yaml")]}
+    sweep.write_text(yaml.safe_dump(content))
     folder = tmp_path / "out" / expand(sweep)[0].name
     folder.mkdir(parents=True)
     with FileLock(folder / "lock"):
