@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,20 @@ def test_every_config_parses(monkeypatch: pytest.MonkeyPatch, config: Path) -> N
         for key, value in values.items() if isinstance(values, dict) else ():
             if not isinstance(value, dict):
                 assert options[section][key] == value
+
+
+def test_the_job_for_slurm_is_a_command_that_parses(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "configs" / "slurm.sbatch").read_text()
+    asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)", text, re.M))
+    (line,) = [line for line in text.splitlines() if line.startswith("srun ")]
+    values = {"SLURM_NTASKS_PER_NODE": asked["ntasks-per-node"], "SLURM_NNODES": asked["nodes"]}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    words = shlex.split(os.path.expandvars(line))
+    monkeypatch.chdir(ROOT)
+    options = parse(monkeypatch, words[words.index("fit") :])
+    assert int(options.trainer.devices) == int(asked["gpus-per-node"]) == int(asked["ntasks-per-node"])
+    assert options.trainer.num_nodes == int(asked["nodes"])
 
 
 def test_plain_differs_from_ncl_in_the_weights_alone() -> None:
