@@ -4,14 +4,13 @@ A result is named by its run's folder, by the checkpoint tested (of both the new
 wrote (or the results.json or per_image.csv in it).
 """
 
-import argparse
 import itertools
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -23,6 +22,7 @@ from ncl_lightning.files import write_json
 from ncl_lightning.options import differing, short_names, text
 from ncl_lightning.pairing import FEWEST, Arm, compare, load, one_run_each, scored_at_one_size, too_few
 from ncl_lightning.tested import about, find_result, run_of, settings
+from ncl_lightning.typed import Parser
 
 _SHORT = 8  # characters of a name that heads a column
 
@@ -104,13 +104,6 @@ def _mean(one: dict[str, Any], side: str) -> str:
     runs = one[f"runs_{side}"]
     text = f"{one[f'mean_{side}']:.3f}"
     return text if len(runs) == 1 else f"{text}\n[dim]{min(runs):.3f}–{max(runs):.3f}[/dim]"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises instead of exiting, so that a complaint is one line like everywhere."""
-
-    def error(self, message: str) -> NoReturn:
-        raise argparse.ArgumentError(None, message)
 
 
 @dataclass(frozen=True)
@@ -198,7 +191,7 @@ def _differences(results: Sequence[_Results]) -> dict[str, str]:
 
 def main() -> int:
     """Run the command line."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m ncl_lightning compare",
         description="Which differences between results of `test` hold. Images are paired by set and name.",
     )
