@@ -19,7 +19,7 @@ from rich.table import Table
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
-from ncl_lightning.options import differing, short_names, text
+from ncl_lightning.options import cut, differing, short_names, text
 from ncl_lightning.pairing import FEWEST, Arm, compare, load, one_run_each, scored_at_one_size, too_few
 from ncl_lightning.tested import about, find_result, run_of, settings
 from ncl_lightning.typed import Parser
@@ -184,7 +184,7 @@ def _differences(results: Sequence[_Results]) -> dict[str, str]:
     options = [one.options() for one in results]
     names = short_names(differing(options))
     return {
-        one.name: ", ".join(f"{name} {own[key]}" for key, name in names.items() if key in own)
+        one.name: ", ".join(f"{name} {cut(own[key])}" for key, name in names.items() if key in own)
         for one, own in zip(results, options, strict=True)
     }
 

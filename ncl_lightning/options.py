@@ -39,6 +39,10 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def text(value: Any) -> str:
-    """A value as a configuration has it, cut where it is long."""
-    words = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    """A value as a configuration has it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def cut(words: str) -> str:
+    """Words for a table's cell, the end of long ones left out."""
     return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"

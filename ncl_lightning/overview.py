@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ncl_lightning.errors import InputError
-from ncl_lightning.options import differing, flat, short_names, text
+from ncl_lightning.options import cut, differing, flat, short_names, text
 from ncl_lightning.per_image import write_rows
 from ncl_lightning.tested import newest_result, sets_of
 from ncl_lightning.typed import Parser
@@ -139,8 +139,8 @@ def _table(found: Sequence[RunLine]) -> Table:
         right = head in ("seed", _MONITOR, "at step")
         table.add_column(escape(head), overflow="fold", justify="right" if right else "left")
     for line in found:
-        cells = [line.name, f"{line.began:%Y-%m-%d %H:%M}", line.state, text(line.seed)]
-        cells += [text(line.options[key]) if key in line.options else "" for key in names]
+        cells = [line.name, f"{line.began:%m-%d %H:%M}", line.state, text(line.seed)]
+        cells += [cut(text(line.options[key])) if key in line.options else "" for key in names]
         cells += [_number(line.best.get(_MONITOR)), "" if line.best_step is None else str(line.best_step)]
         cells += ["\n".join(f"{name} {', '.join(map(_number, s.values()))}" for name, s in line.tests.items())]
         table.add_row(*map(escape, cells))

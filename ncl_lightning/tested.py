@@ -66,9 +66,10 @@ def _advice(given: Path) -> str:
     checkpoint = next((name for name in names if name.is_file() and name.suffix == ".ckpt"), None)
     if checkpoint is None:
         return f"{given}: neither a run with a checkpoint nor the folder that `test` wrote (no per_image.csv in it)"
+    what = "this very file, as it is now," if given.is_file() else "this run"
     command = f"python -m ncl_lightning test --ckpt_path {quote(str(checkpoint))}"
     return (
-        f"{given}: not tested yet, as it is now; type: {command} "
+        f"{given}: no test of {what} beside its checkpoint; type: {command} "
         """--data.test '{"NAME": "SOURCE"}' (or give the folder that `test` wrote)"""
     )
 

@@ -15,7 +15,7 @@ from conftest import command, make_set, succeed
 
 from ncl_lightning.compare import show
 from ncl_lightning.errors import InputError
-from ncl_lightning.options import differing, short_names
+from ncl_lightning.options import cut, differing, short_names, text
 from ncl_lightning.pairing import SCORES, Arm, compare, load, pair
 from ncl_lightning.per_image import Row, read_rows, write_rows
 from ncl_lightning.tested import find_result, newest_result, run_of, settings
@@ -246,9 +246,9 @@ def test_results_are_called_by_their_runs_and_what_they_differ_in(tmp_path: Path
     done = command("compare", "runs/version_0", "last", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        "ncl_lightning: runs/version_1/checkpoints/last.ckpt: not tested yet, as it is now; type: python -m "
-        'ncl_lightning test --ckpt_path runs/version_1/checkpoints/last.ckpt --data.test \'{"NAME": "SOURCE"}\' '
-        "(or give the folder that `test` wrote)\n"
+        "ncl_lightning: runs/version_1/checkpoints/last.ckpt: no test of this very file, as it is now, beside its "
+        "checkpoint; type: python -m ncl_lightning test --ckpt_path runs/version_1/checkpoints/last.ckpt "
+        '--data.test \'{"NAME": "SOURCE"}\' (or give the folder that `test` wrote)\n'
     )
 
 
@@ -315,6 +315,10 @@ def test_the_options_of_a_result_are_the_training_s_and_the_test_s_own(tmp_path:
     assert settings(run)["model.lambda_ncl"] == 9
     assert settings({}) == {}
     assert differing([{"a": 1, "b": [1]}, {"a": 2, "b": [1], "c": 3}, {"a": None}]) == ["a"]
+    # also where a table would show the same
+    long = [{"train": [*"a" * 40, end]} for end in "bc"]
+    assert differing(long) == ["train"]
+    assert len(cut(text(long[0]["train"]))) == 60
     assert short_names(["model.lr", "data.seed", "seed"]) == {
         "model.lr": "lr",
         "data.seed": "data.seed",
