@@ -19,7 +19,7 @@ from ncl_lightning.auditpage import write_page
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import Fault, collected, report
 from ncl_lightning.files import write_json
-from ncl_lightning.findings import ORDER, Finding, copies, of_faults, patch_shares, shares, shortcuts
+from ncl_lightning.findings import ORDER, Finding, checked, copies, of_faults, patch_shares, shares, shortcuts
 from ncl_lightning.images import Pair
 from ncl_lightning.inspection import Record, inspect
 from ncl_lightning.sources import BalancedSource, FileSource, open_source
@@ -84,10 +84,10 @@ def audit(
         rows = [_HEAD, *(_overview(name, [r for r in records if r.split == name]) for name in splits)]
         if html:
             bar = progress.add_task("writing the page", total=len(findings))
-            write_page(html, findings, rows, lambda: progress.advance(bar))
+            write_page(html, findings, rows, checked(records), lambda: progress.advance(bar))
     if json:
         write_json(json, [vars(finding) for finding in findings])
-    _show(console, rows, findings)
+    _show(console, rows, findings, checked(records))
     return int(any(finding.severity == "error" for finding in findings))
 
 
@@ -150,7 +150,7 @@ def _overview(name: str, records: list[Record]) -> tuple[str, ...]:
     return (name, str(len(records)), str(tampered), str(len(records) - tampered), *parts)
 
 
-def _show(console: Console, rows: list[tuple[str, ...]], findings: list[Finding]) -> None:
+def _show(console: Console, rows: list[tuple[str, ...]], findings: list[Finding], scope: str) -> None:
     table = Table(title="patch shares: of the tampered pictures")
     for number, cell in enumerate(rows[0]):
         table.add_column(cell, justify="right" if number else "left")
@@ -158,7 +158,7 @@ def _show(console: Console, rows: list[tuple[str, ...]], findings: list[Finding]
         table.add_row(*map(escape, row))
     console.print(table)
     if not findings:
-        console.print("nothing found")
+        console.print(f"no faults: {scope}", markup=False, highlight=False)
         return
     table = Table(title="findings")
     for heading in ("severity", "kind", "split", "found", "files", "for example"):
@@ -175,6 +175,7 @@ def _show(console: Console, rows: list[tuple[str, ...]], findings: list[Finding]
     console.print(table)
     counts = Counter(finding.severity for finding in findings)
     console.print(", ".join(f"{counts[severity]} {severity}s" for severity in ORDER))
+    console.print(scope, markup=False, highlight=False)
 
 
 def main() -> int:

@@ -35,6 +35,7 @@ def write_page(
     path: Path,
     findings: Sequence[Finding],
     table: Sequence[Sequence[str]],
+    checked: str,
     tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Write the page.
@@ -43,15 +44,16 @@ def write_page(
         path: The file.
         findings: What was found, in the order to show.
         table: Rows of the overview of the splits, the head first.
+        checked: What was looked at, and for what.
         tick: Called for each finding done.
     """
     counts = Counter(finding.severity for finding in findings)
-    says = ", ".join(f"{counts[severity]} {severity}s" for severity in ORDER)
+    says = ", ".join(f"{counts[severity]} {severity}s" for severity in ORDER) if findings else "no faults"
     rows = "".join(
         "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
         for tag, row in zip(["th"] + ["td"] * len(table), table, strict=False)
     )
-    parts = [f"<h1>Audit: {says}</h1><table>{rows}</table>"]
+    parts = [f"<h1>Audit: {says}</h1><p>{escape(checked)}</p><table>{rows}</table>"]
     heading = None
     for number, finding in enumerate(findings):
         if finding.severity != heading:

@@ -22,12 +22,12 @@ from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
 from ncl_lightning.contrast import ContrastStatistics
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError, Stopped
-from ncl_lightning.files import file_hash
 from ncl_lightning.helptext import explain
 from ncl_lightning.module import NCLModule
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
 from ncl_lightning.progress import Bar, ProgressLines, Summary, quiet
+from ncl_lightning.provenance import record
 from ncl_lightning.results import ResultsWriter
 from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder, run_folder
 from ncl_lightning.stopping import StopTogether, requeues
@@ -158,12 +158,12 @@ class NCLCLI(LightningCLI):
             if loggers:
                 callbacks.append(LearningRateMonitor())
         elif self.subcommand == "test":
-            callbacks.append(ResultsWriter(output_folder("test", root, checkpoint), _record(options)))
+            callbacks.append(ResultsWriter(output_folder("test", root, checkpoint), record(self.subcommand, options)))
             # the writer's table has intervals; Lightning's would repeat every set in each set's column
             self.config_init[self.subcommand]["verbose"] = False
         elif self.subcommand == "predict":
             folder = output_folder("predict", root, checkpoint)
-            callbacks.append(PredictionWriter(folder, _record(options)))
+            callbacks.append(PredictionWriter(folder, record(self.subcommand, options)))
             # they are written one by one; kept, those of a large folder would fill the memory
             self.config_init[self.subcommand]["return_predictions"] = False
         callbacks.append(StopTogether())
@@ -276,16 +276,6 @@ class NCLCLI(LightningCLI):
         """True where files were skipped."""
         writers = [c for c in self.trainer.callbacks if isinstance(c, PredictionWriter)]  # type: ignore[attr-defined]
         return any(writer.failed for writer in writers)
-
-
-def _record(options: Any) -> dict[str, Any]:
-    """What results and predictions say that they come from."""
-    return {
-        "checkpoint": options.ckpt_path,
-        "checkpoint_sha256": file_hash(options.ckpt_path),
-        "model": options.model.as_dict(),
-        "data": options.data.as_dict(),
-    }
 
 
 def _warn_of_slow_halves(trainer: Trainer) -> None:

@@ -81,6 +81,10 @@ class ManipulationDataModule(LightningDataModule):
     EVALUATION_KEYS = ("size", "eval_sizing", "max_size")
     # and what `validate` looks at where nothing else is named
     VALIDATION_KEYS = ("train", "val", "val_share", "root", "counts")
+    # what neither tests nor predictions look at
+    TRAINING_KEYS = (
+        "train", "val", "train_sizing", "augment", "seed", "val_share", "authentic_share", "epoch_samples",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -39,6 +39,24 @@ SEVERITIES = {
     "no-authentic": "note",
 }
 ORDER = ("error", "warning", "note")
+CHECKS = {
+    "files unmatched, missing, listed twice or unreadable": (
+        "layout", "bad-list", "missing-file", "missing-mask", "missing-picture", "ambiguous-names", "listed-twice",
+        "unreadable",
+    ),
+    "masks of another size, empty, full, inverted or not binary": (
+        "size-mismatch", "empty-mask", "full-mask", "inverted-mask", "non-binary-mask",
+    ),
+    "pictures of one colour": ("blank-picture",),
+    "files of another format than their names say": ("misnamed",),
+    "copies and common backgrounds, within and across splits": (
+        "exact-duplicate", "near-duplicate", "shared-content", "contradiction",
+    ),
+    "odd shares of patches": ("odd-shares",),
+    "splits without authentic pictures": ("no-authentic",),
+    "formats, sizes and JPEG tables that give the class away": ("shortcut",),
+}  # fmt: skip
+"""What is looked for, in words, and the kinds of findings that it may give."""
 _ACROSS = {"exact-duplicate": "error", "near-duplicate": "error", "shared-content": "warning", "contradiction": "error"}
 _COPIES = {
     "exact-duplicate": "the same file {count} times",
@@ -59,6 +77,18 @@ class Finding:
     files: tuple[str, ...]
     message: str
     splits: tuple[str, ...]
+
+
+def checked(records: Sequence[Record]) -> str:
+    """How many pictures were looked at, and for what, in words."""
+    splits: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for record in records:
+        splits[record.split][record.mask is None] += 1
+    counts = ", ".join(f"{name} {sum(of_class)}" for name, of_class in splits.items())
+    enough = any(min(of_class) >= _FEW for of_class in splits.values())
+    looked_for = [words for words, kinds in CHECKS.items() if enough or "shortcut" not in kinds]
+    left = "" if enough else f" Not for shortcuts, which takes {_FEW} pictures of each class in a split."
+    return f"{len(records)} pictures ({counts}) checked for {'; '.join(looked_for)}.{left}"
 
 
 def of_faults(split: str, faults: Iterable[Fault]) -> list[Finding]:

@@ -429,8 +429,10 @@ class NCLModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the threshold that suits the validation set best, for `f1_val` on test sets."""
+        """Keep the threshold that suits the validation set best, for `f1_val` on test sets, and the seed."""
         checkpoint["val_threshold"] = self.val_threshold
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        checkpoint["seed"] = None if seed is None else int(seed)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the threshold of validation; where training resumes, this module's lr and weight decay win."""

@@ -132,10 +132,10 @@ def compare(
 
     Returns:
         For each, plain numbers: `set`, `score`, `a`, `b`, `images` (pairs), `mean_a`, `mean_b`, `runs_a`, `runs_b`
-        (each run's mean), `paired` (compared seed by seed), `difference` (b - a) with its interval over images and
-        runs, `low` and `high`, and the one over images alone, `over_images`;
-        `holds` (the former leaves out 0, and they are FEWEST images or more) and
-        `better` (that arm's name, or None).
+        (each run's mean), `difference` (b - a) with its interval over images and runs, `low` and `high`, and the one
+        over images alone, `over_images`; `seeds_paired` (images are always paired; whether runs are, too, seed by
+        seed); `holds` (the former interval leaves out 0, and they are FEWEST images or more) and `better` (that arm's
+        name, or None).
     """
     out = []
     for name, keys in pair(arms).items():
@@ -146,8 +146,8 @@ def compare(
                 continue
             difference, *over_images = paired_difference(y, x, draws, seed, level)
             runs = b.of_runs(keys, score), a.of_runs(keys, score)
-            paired = bool(a.seeds) and a.seeds == b.seeds
-            _, low, high = difference_of_methods(*runs, draws, seed, level, paired)
+            seeds_paired = bool(a.seeds) and a.seeds == b.seeds
+            _, low, high = difference_of_methods(*runs, draws, seed, level, seeds_paired)
             holds = (low > 0 or high < 0) and int(both.sum()) >= FEWEST
             higher = b if difference > 0 else a
             lower = a if higher is b else b
@@ -167,12 +167,28 @@ def compare(
                     "low": low,
                     "high": high,
                     "over_images": over_images,
-                    "paired": paired,
+                    "seeds_paired": seeds_paired,
                     "holds": holds,
                     "better": better,
                 }
             )
     return out
+
+
+def too_few(found: Mapping[str, Any]) -> bool:
+    """Whether a difference that `compare` found would hold, were it of FEWEST images or more."""
+    return bool(found["images"] < FEWEST and (found["low"] > 0 or found["high"] < 0))
+
+
+def scored_at_one_size(arms: Sequence[Arm]) -> list[str]:
+    """The sets that all results scored at original size alone, so that a score and its `…_original` are the same."""
+    kinds = ("positives", "negatives")
+    sets: dict[str, bool] = {}
+    for (name, _, _), row in (item for arm in arms for run in arm.runs for item in run.items()):
+        # an older file lacks these
+        same = all(kind in row and row[kind] == row[f"{kind}_original"] for kind in kinds)
+        sets[name] = sets.get(name, True) and same
+    return [name for name, same in sets.items() if same]
 
 
 def one_run_each(found: Mapping[str, Any]) -> bool:

@@ -1,16 +1,20 @@
 """per_image.csv: a row for each image of each test set, what every mean was taken over."""
 
+from __future__ import annotations
+
 import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_text
+
+# it takes seconds to import, and `runs` goes without
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Row = dict[str, str | int | float | None]
 Pictures = Mapping[int, tuple[str, int, int]]

@@ -1,10 +1,18 @@
 """A function as a command: its arguments are what is typed after the command's name."""
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from jsonargparse import auto_cli
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises instead of exiting, so that a complaint is one line like everywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        raise argparse.ArgumentError(None, message)
 
 
 def run_typed(function: Callable[..., Any], arguments: Sequence[str] | None = None, as_positional: bool = True) -> Any:

@@ -13,6 +13,7 @@ from conftest import command
 
 from ncl_lightning.audit import audit, walked
 from ncl_lightning.errors import InputError
+from ncl_lightning.findings import CHECKS, SEVERITIES
 from ncl_lightning.sources import open_source
 from ncl_lightning.synthetic import SyntheticSource
 
@@ -54,8 +55,25 @@ def run(root: Path, out: Path, **options: Any) -> tuple[int, list[dict[str, Any]
     return code, json.loads((out / "audit.json").read_text())
 
 
-def test_nothing_is_found_in_clean_data(clean: Path, tmp_path: Path) -> None:
-    assert run(clean, tmp_path) == (0, [])
+def test_nothing_is_found_in_clean_data(clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(clean, tmp_path, html=tmp_path / "page.html") == (0, [])
+    # what that means is said, here and on the page
+    counts = "300 pictures (train 200, val 50, test 50) checked for"
+    said = " ".join(capsys.readouterr().out.split())
+    page = (tmp_path / "page.html").read_text()
+    assert f"no faults: {counts}" in said
+    assert "<h1>Audit: no faults</h1>" in page
+    assert counts in page
+    for words in CHECKS:
+        assert words in said
+        assert words in page
+    # the splits are large enough for all checks
+    assert "Not for" not in said
+
+
+def test_every_kind_of_finding_is_among_the_checks() -> None:
+    kinds = [kind for kinds in CHECKS.values() for kind in kinds]
+    assert sorted(kinds) == sorted(SEVERITIES)
 
 
 def test_everything_planted_is_found(clean: Path, tmp_path: Path) -> None:
@@ -263,6 +281,10 @@ def test_the_command(small_set: Path, tmp_path: Path) -> None:
     done = command("audit", "--train", small_set, "--test", tests, "--json", tmp_path / "a.json", "--workers=2")
     assert done.returncode == 1, done.stderr
     assert "6 errors, 0 warnings, 0 notes" in done.stdout
+    assert "12 pictures (train 6, test mine 6) checked for" in done.stdout
+    # of so few, nothing is said of what gives the class away
+    assert "give the class away" not in done.stdout
+    assert "Not for shortcuts, which takes 10 pictures of each class in a split." in " ".join(done.stdout.split())
     found = json.loads((tmp_path / "a.json").read_text())
     assert Counter(entry["severity"] for entry in found) == {"error": 6}
     nothing = command("audit")

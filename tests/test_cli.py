@@ -272,6 +272,9 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
     about = json.loads((out / "predictions.json").read_text())
     assert about["checkpoint_sha256"] == hashlib.sha256(best.read_bytes()).hexdigest()
     assert about["model"]["stride"] == 8
+    assert str(pictures) in about["data"]["predict"]
+    assert not about["data"].keys() & {"train", "augment", "test"}
+    assert about["training"]["global_step"] == 3
     assert {"ncl_lightning", "torch"} <= set(about["versions"])
     page = (out / "predictions.html").read_text(encoding="utf-8")
     assert "1 could not be read" in page

@@ -1,7 +1,9 @@
 """`compare`: pairs by set and name, differences as a slow bootstrap finds them, one line where it can't."""
 
 import csv
+import hashlib
 import json
+import os
 import re
 import shutil
 import statistics
@@ -13,8 +15,10 @@ from conftest import command, make_set, succeed
 
 from ncl_lightning.compare import show
 from ncl_lightning.errors import InputError
+from ncl_lightning.options import cut, differing, short_names, text
 from ncl_lightning.pairing import SCORES, Arm, compare, load, pair
 from ncl_lightning.per_image import Row, read_rows, write_rows
+from ncl_lightning.tested import find_result, newest_result, run_of, settings
 
 
 def result(folder: Path, f1: list[float | None], offset: float = 0.0, name: str = "set") -> Path:
@@ -28,6 +32,25 @@ def result(folder: Path, f1: list[float | None], offset: float = 0.0, name: str 
         row |= {f"{key}_original": row[key] for key in ("tampered", "f1", "iou", "auc", "ap")}
         rows.append(row | {"positives_original": 7 * tampered, "negatives_original": 72 - 7 * tampered})
     write_rows(folder / "per_image.csv", rows)
+    return folder
+
+
+def run_with_test(run: Path, f1: list[float | None], ckpt: str = "best", hour: int = 0, **training: object) -> Path:
+    """A made-up run with two checkpoints, and a test of one of them."""
+    for name in ("best", "last"):
+        (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (run / "checkpoints" / f"{name}.ckpt").write_text(f"{name} of {run}")
+    file = run / "checkpoints" / f"{ckpt}.ckpt"
+    folder = result(file.parent / f"test-2026-05-01_{hour:02}-00-00-000", f1)
+    about = {
+        "checkpoint": str(file),
+        "checkpoint_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "time": f"2026-05-01T{hour:02}:00:00+0000",
+        "model": {"lambda_ncl": 9, "threshold": 0.5},
+        "data": {"size": 64, "train": None},
+        "training": {"model": training, "data": {"size": 32, "train": ["a"]}, "seed": training.pop("seed", None)},
+    }
+    (folder / "results.json").write_text(json.dumps({"sets": {}, "run": about}))
     return folder
 
 
@@ -162,6 +185,145 @@ def test_the_command_compares_what_test_wrote(trained: Path, tmp_path: Path) -> 
         assert one["runs_a"] == pytest.approx([pair_of["mean_a"], pair_of["mean_b"]])
         assert one["difference"] == pytest.approx(pair_of["difference"] / 2)
     assert {one["score"] for one in grouped} == {one["score"] for one in found}
+
+
+def test_a_run_or_a_checkpoint_means_its_newest_test(tmp_path: Path) -> None:
+    run = tmp_path / "version_3"
+    run_with_test(run, [0.1], "best", hour=23)
+    # of another day's hour, but written before
+    newest = run_with_test(run, [0.3], "best", hour=9)
+    about = json.loads((newest / "results.json").read_text())
+    about["run"]["time"] = "2026-05-02T09:00:00+0000"
+    (newest / "results.json").write_text(json.dumps(about))
+    of_last = run_with_test(run, [0.2], "last", hour=1)
+    # killed before it was whole
+    result(run / "checkpoints" / "test-2026-06-01_00-00-00-000", [0.9])
+    assert find_result(run) == newest
+    assert find_result(run / "checkpoints" / "best.ckpt") == newest
+    assert find_result(run / "checkpoints" / "last.ckpt") == of_last
+    assert find_result(newest) == find_result(newest / "results.json") == newest
+    assert run_of(newest) == run
+    # that run went on
+    (run / "checkpoints" / "last.ckpt").write_text("another")
+    with pytest.raises(InputError, match=r"test --ckpt_path \S*last.ckpt --data.test"):
+        find_result(run / "checkpoints" / "last.ckpt")
+    # where `experiment` has it; a test of another run is not this one's
+    beside = tmp_path / "arm" / "version_0"
+    shutil.copytree(run_with_test(beside, [0.4]), tmp_path / "arm" / "test")
+    shutil.rmtree(beside / "checkpoints" / of_last.parent.name, ignore_errors=True)
+    shutil.rmtree(next(beside.glob("checkpoints/test-*")))
+    assert newest_result(beside) == find_result(tmp_path / "arm") == tmp_path / "arm" / "test"
+    assert run_of(tmp_path / "arm" / "test") == tmp_path / "arm"
+    (tmp_path / "arm" / "version_1").mkdir()
+    assert newest_result(tmp_path / "arm" / "version_1") is None
+
+
+def test_results_are_called_by_their_runs_and_what_they_differ_in(tmp_path: Path) -> None:
+    few: list[float | None] = [0.2, 0.2, 0.3, 0.4]
+    run_with_test(tmp_path / "runs" / "version_0", few, lambda_ncl=0.0, lr=0.1, seed=0)
+    run_with_test(tmp_path / "runs" / "version_1", [0.9] * 4, "last", lambda_ncl=0.3, lr=0.1, seed=0)
+    # what `last` means: the newest
+    for number in (0, 1):
+        config = tmp_path / "runs" / f"version_{number}" / "config.yaml"
+        config.write_text("")
+        os.utime(config, (number, number))
+    done = succeed("compare", "runs/version_0", "last", "--json=out.json", cwd=tmp_path, COLUMNS="80")
+    assert "  A: runs/version_0, lambda_ncl 0.0, checkpoint best.ckpt\n" in done.stdout
+    assert "  B: runs/version_1, lambda_ncl 0.3, checkpoint last.ckpt\n" in done.stdout
+    # steady, but of four
+    assert "too few images" in done.stdout
+    assert "(4 < 10)" in done.stdout
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["arms"]["runs/version_1"]["differs"] == "lambda_ncl 0.3, checkpoint last.ckpt"
+    assert {one["a"] for one in found["comparisons"]} == {"runs/version_0"}
+    # of two tests of one run the folders' names
+    run_with_test(tmp_path / "runs" / "version_1", few, "best", hour=1, lambda_ncl=0.3, lr=0.1, seed=0)
+    folders = sorted(str(folder) for folder in (tmp_path / "runs" / "version_1" / "checkpoints").glob("test-*"))
+    done = succeed("compare", *folders, cwd=tmp_path)
+    assert "A: test-2026-05-01_00-00-00-000, checkpoint last.ckpt" in done.stdout
+    # not tested
+    shutil.rmtree(folders[0])
+    done = command("compare", "runs/version_0", "last", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "ncl_lightning: runs/version_1/checkpoints/last.ckpt: no test of this very file, as it is now, beside its "
+        "checkpoint; type: python -m ncl_lightning test --ckpt_path runs/version_1/checkpoints/last.ckpt "
+        '--data.test \'{"NAME": "SOURCE"}\' (or give the folder that `test` wrote)\n'
+    )
+
+
+def test_groups_of_the_same_seeds_are_compared_seed_by_seed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    luck = {3: 0.0, 1: 0.3}
+    hard = rng.random(30) * 0.4
+    for name, gain in (("a", 0.0), ("b", 0.05)):
+        for seed, offset in luck.items():
+            run_with_test(tmp_path / f"{name}{seed}", (hard + offset + gain).tolist(), seed=seed, lambda_ncl=gain)
+    # in whichever order they are given
+    words = ["--group=a=a1,a3", "--group=b=b3,b1", "--json=out.json"]
+    done = succeed("compare", *words, cwd=tmp_path, COLUMNS="300")
+    assert "seed by seed" in done.stdout
+    assert "at most about 5 % would by chance" in done.stdout
+    assert "a: lambda_ncl 0.0\n" in done.stdout
+    found = json.loads((tmp_path / "out.json").read_text())["comparisons"]
+    assert all(one["seeds_paired"] for one in found)
+    # luck is common to both
+    one = only(found, "f1")
+    assert (one["low"], one["high"]) == pytest.approx((0.05, 0.05))
+    shutil.rmtree(tmp_path / "b1")
+    run_with_test(tmp_path / "b1", (hard + 0.35).tolist(), seed=2, lambda_ncl=0.05)
+    done = succeed("compare", *words, cwd=tmp_path)
+    assert "seed by seed" not in done.stdout
+    assert "seed 1, 3" in done.stdout
+    assert not any(one["seeds_paired"] for one in json.loads((tmp_path / "out.json").read_text())["comparisons"])
+
+
+def test_a_score_that_original_size_would_repeat_is_left_out(tmp_path: Path) -> None:
+    for name, f1 in (("a", [0.2, 0.3] * 5), ("b", [0.9, 0.8] * 5)):
+        rows = read_rows(result(tmp_path / name, [*f1]) / "per_image.csv")
+        for row in rows:
+            row |= {kind: row[f"{kind}_original"] for kind in ("positives", "negatives")}
+        write_rows(tmp_path / name / "per_image.csv", rows)
+    done = succeed("compare", "a", "b", "--json=out.json", cwd=tmp_path)
+    assert not re.search(r"(f1|iou|auc|ap)_original", done.stdout)
+    assert "set: scored at the pictures' own size, so `…_original` would be the same: left out." in done.stdout
+    assert "4 of 5 differences hold" in done.stdout
+    # for scripts it is all there
+    assert {one["score"] for one in json.loads((tmp_path / "out.json").read_text())["comparisons"]} == set(SCORES)
+    # one picture of another size
+    rows = read_rows(tmp_path / "a" / "per_image.csv")
+    rows[0]["negatives"] = 1
+    write_rows(tmp_path / "a" / "per_image.csv", rows)
+    done = succeed("compare", "a", "b", cwd=tmp_path)
+    assert "f1_original" in done.stdout
+    assert "left out" not in done.stdout
+
+
+def test_the_options_of_a_result_are_the_training_s_and_the_test_s_own(tmp_path: Path) -> None:
+    folder = run_with_test(tmp_path / "run", [0.5], lambda_ncl=0.3, seed=7)
+    run = json.loads((folder / "results.json").read_text())["run"]
+    assert settings(run) == {
+        "model.lambda_ncl": 0.3,
+        "model.threshold": 0.5,
+        "data.size": 64,
+        "data.train": ["a"],
+        "seed": 7,
+        "checkpoint": "best.ckpt",
+    }
+    # as an older version wrote it
+    del run["training"]
+    assert settings(run)["model.lambda_ncl"] == 9
+    assert settings({}) == {}
+    assert differing([{"a": 1, "b": [1]}, {"a": 2, "b": [1], "c": 3}, {"a": None}]) == ["a"]
+    # also where a table would show the same
+    long = [{"train": [*"a" * 40, end]} for end in "bc"]
+    assert differing(long) == ["train"]
+    assert len(cut(text(long[0]["train"]))) == 60
+    assert short_names(["model.lr", "data.seed", "seed"]) == {
+        "model.lr": "lr",
+        "data.seed": "data.seed",
+        "seed": "seed",
+    }
 
 
 @pytest.mark.parametrize("names", [("test-2026-05-01_10-00-00", "test-2026-05-02_10-00-00"), ("plain", "switched")])

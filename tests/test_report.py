@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT, make_set, succeed
 
 from ncl_lightning.examples import choose
@@ -69,6 +70,22 @@ def test_every_mean_is_that_of_the_table(tested: tuple[Path, str]) -> None:
     shown = sets["a <b> & c"]
     assert f"{shown['f1']:.3f}" in stdout
     assert "{:.3f}–{:.3f}".format(*shown["f1_ci"]) in stdout
+
+
+def test_results_say_what_was_tested_and_what_was_trained(tested: tuple[Path, str], trained: Path) -> None:
+    run = json.loads((tested[0] / "results.json").read_text())["run"]
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    # this test's
+    assert (run["model"]["threshold"], run["data"]["size"], run["data"]["eval_sizing"]) == (0.45, 96, "pad")
+    assert not run["data"].keys() & {"train", "val", "augment", "train_sizing", "seed", "val_share", "predict"}
+    # the training's
+    training = run["training"]
+    assert training["model"] == config["model"]
+    expected = {key: value for key, value in config["data"].items() if key not in ("test", "predict")}
+    # one string is one source
+    assert training["data"] == expected | {"train": [expected["train"]]}
+    # 7 pictures, 2 a batch, the last one dropped
+    assert (training["seed"], training["epoch"], training["global_step"]) == (0, 0, 3)
 
 
 def test_a_score_is_that_of_its_counts(tested: tuple[Path, str]) -> None:
