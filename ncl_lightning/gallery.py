@@ -145,8 +145,8 @@ def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
         sets = "; ".join(f"{name}: half score {median(one):.2f} or more" for name, one in untouched.scores.items())
         scale = (
             f"For comparison, untouched photographs: {escape(sets)}. Beside each score stands how many of them "
-            "score as high, in the set where most do; of larger photographs more would, since there is more in them that may "
-            "score high. Where half or more do, nothing stands out."
+            "score as high, in the set where most do; of larger photographs more would, since more in them may score "
+            "high. Where half or more do, nothing stands out."
         )
     else:
         scale = (

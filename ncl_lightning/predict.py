@@ -52,11 +52,14 @@ def _listed_before(file: Path) -> dict[str, str]:
     """
     try:
         with file.open(newline="", encoding="utf-8") as stream:
-            return {row["files"]: row["sha256"] for row in csv.DictReader(stream, strict=True) if row["files"]}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
-        raise InputError(
-            f"{file}: no list of `predict`, and it would be overwritten; give another --trainer.default_root_dir"
-        ) from None
+            reader = csv.DictReader(stream, strict=True)
+            if {"picture", "files", "sha256"} <= set(reader.fieldnames or ()):
+                return {row["files"]: row["sha256"] for row in reader if row["files"]}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        pass
+    raise InputError(
+        f"{file}: no list of `predict`, and it would be overwritten; give another --trainer.default_root_dir"
+    )
 
 
 def _as_written(text: str) -> str:
