@@ -145,8 +145,8 @@ def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
         sets = "; ".join(f"{name}: half score {median(one):.2f} or more" for name, one in untouched.scores.items())
         scale = (
             f"For comparison, untouched photographs: {escape(sets)}. Beside each score stands how many of them "
-            "score as high, in the set where most do; of larger photographs more would, since more in them may score "
-            "high. Where half or more do, nothing stands out."
+            "score as high, in the set where most do; half or more: nothing stands out. Larger photographs were not "
+            "measured; they may well score higher, since there is more in them."
         )
     else:
         scale = (
@@ -172,8 +172,8 @@ def _score(one: Predicted, untouched: Untouched | None) -> str:
     compared = []
     if share is not None:
         larger = untouched is not None and (one.width or 0) * (one.height or 0) > untouched.pixels
-        many = f"{share:.0%}{' or more' if larger else ''}" if share else "none"
-        compared.append(f"{many} of the untouched photographs score as high")
+        many, smaller = f"{share:.0%}" if share else "none", "smaller, " if larger else ""
+        compared.append(f"{many} of the {smaller}untouched photographs score as high")
     if not stands_out(highest, share):
         compared.append("nothing stands out")
     return ": ".join([f"score {highest:.2f}", *compared])

@@ -19,8 +19,8 @@ class Untouched:
 
     Attributes:
         scores: Of each set, by what it is in words.
-        pixels: Of the largest of them. In a larger picture there is more that may score high: quarters of photographs
-            score far lower than they do as a whole.
+        pixels: Of the largest of them. What larger ones score was not measured: there is more in them that may score
+            high (quarters of photographs score far lower than the whole), and less where they are downscaled.
     """
 
     scores: Mapping[str, Sequence[float]]

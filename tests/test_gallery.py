@@ -68,8 +68,8 @@ def test_a_score_stands_beside_those_of_untouched_photographs(tmp_path: Path) ->
     assert said(0.75) == "score 0.75: 25% of the untouched photographs score as high"
     assert said(0.95) == "score 0.95: none of the untouched photographs score as high"
     assert said(0.5) == "score 0.50: 60% of the untouched photographs score as high: nothing stands out"
-    # in a larger one more would
-    assert said(0.75, width=641) == "score 0.75: 25% or more of the untouched photographs score as high"
+    # what was measured is said to be of smaller ones
+    assert said(0.75, width=641) == "score 0.75: 25% of the smaller, untouched photographs score as high"
     page = page_of(tmp_path, [ONE], [ONE.picture])
     assert "with this checkpoint was not measured" in page
     assert "of the untouched photographs" not in page
