@@ -11,6 +11,7 @@ from ncl_lightning.patches import AUTHENTIC, CONTOUR, TAMPERED, VOID
 Image = npt.NDArray[np.uint8]
 Region = npt.NDArray[np.bool_]
 _ALIKE = (70, 170, 255)
+_CALLED = (80, 255, 120)
 CATEGORY_COLOURS = {
     AUTHENTIC: (70, 130, 180),
     TAMPERED: (215, 60, 60),
@@ -35,30 +36,38 @@ def overlay(
     probability: npt.NDArray[np.floating],
     threshold: float = 0.5,
     copies: Sequence[tuple[Region, Region]] = (),
+    dashed: bool = False,
 ) -> Image:
-    """The picture (H, W, 3) under its heat map, with an outline around what is called tampered.
+    """The picture (H, W, 3) under its heat map, clear where the probability is 0, with an outline around what is above.
 
-    `copies` are pairs of places (H, W) that are alike: outlined in blue, with a line from one to the other.
+    `copies` are pairs of places (H, W) that are alike: outlined in blue, with a line from one to the other. `dashed`:
+    the outline is one that means little.
     """
-    # the picture stays plain where nothing is suspected, so that one sees what is
-    weight = (0.15 + 0.6 * np.clip(probability, 0, 1))[..., None]
-    mixed = (image * (1 - weight) + heat(probability) * weight).astype(np.uint8)
-    contours, _ = cv2.findContours(
-        (probability > threshold).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
+    # the square: one sees what is suspected, and hardly a tint on what is not
+    weight = (0.75 * np.clip(probability, 0, 1) ** 2)[..., None]
+    drawn = np.ascontiguousarray((image * (1 - weight) + heat(probability) * weight).round().astype(np.uint8))
     width = max(1, round(max(image.shape[:2]) / 300))
-    drawn = cv2.drawContours(np.ascontiguousarray(mixed), contours, -1, (80, 255, 120), width)
+    drawn[_rim(probability > threshold, width, dashed)] = _CALLED
     for pair in copies:
         centres = []
         for place in pair:
-            outline, _ = cv2.findContours(place.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-            cv2.drawContours(drawn, outline, -1, _ALIKE, width)
+            drawn[_rim(place, width)] = _ALIKE
             if place.any():
-                rows, columns = place.nonzero()
-                centres.append((round(columns.mean()), round(rows.mean())))
+                ys, xs = place.nonzero()
+                centres.append((round(xs.mean()), round(ys.mean())))
         if len(centres) == 2:
             cv2.line(drawn, centres[0], centres[1], _ALIKE, width, cv2.LINE_AA)
-    return drawn.astype(np.uint8)
+    return drawn
+
+
+def _rim(region: Region, width: int, dashed: bool = False) -> Region:
+    """The outlines of a region (H, W), that many pixels wide."""
+    outlines, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not dashed:
+        return cv2.drawContours(np.zeros(region.shape, np.uint8), outlines, -1, 1, width) > 0
+    step = 5 * width
+    dashes = [line[start : start + step] for line in outlines for start in range(0, len(line), 2 * step)]
+    return cv2.polylines(np.zeros(region.shape, np.uint8), dashes, False, 1, width) > 0
 
 
 def categories(grid: npt.NDArray[np.integer], stride: int, height: int, width: int) -> Image:

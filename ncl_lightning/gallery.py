@@ -1,91 +1,208 @@
-"""predictions.html: the pictures that `predict` looked at, the most suspicious first. It lies beside their files."""
+"""predictions.html: what `predict` found, the most suspicious first, on a page that stands alone."""
 
+import base64
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.parse import quote
 
+import cv2
+import numpy as np
+
+from ncl_lightning.draw import Image
 from ncl_lightning.files import write_text
+from ncl_lightning.untouched import Untouched
+
+SHOWN = 200  # pictures on a page, so that it stays a file of some 20 MB; the others are rows of a table
+_SIDE = 480  # pixels, the longest of a picture shown
 
 _CSS = """
 body{font:15px/1.45 system-ui,sans-serif;color:#222;margin:0 auto;max-width:1180px;padding:0 16px}
-main{display:grid;grid-template-columns:repeat(auto-fill,minmax(340px,1fr));gap:16px}
-figure{margin:0}figure div{display:flex;gap:2px}figure a{flex:1}
-img{width:100%;height:220px;object-fit:contain;background:#f1f2f4;display:block}
-figcaption{font-size:.88em;overflow-wrap:anywhere}b{display:block}
+table{border-collapse:collapse;font-size:.9em}td,th{text-align:left;padding:2px 14px 2px 0;vertical-align:top;
+overflow-wrap:anywhere}figure{margin:22px 0;break-inside:avoid}figure div{display:grid;grid-template-columns:
+repeat(3,1fr);gap:4px}figure img{width:100%;height:300px;object-fit:contain;background:#f1f2f4;display:block}
+figcaption{overflow-wrap:anywhere;margin-bottom:4px}figcaption b{margin-right:8px}
+.badge{background:#1769c2;color:#fff;border-radius:9px;padding:0 9px;font-size:.85em}.soft{color:#5b6470;font-size:.9em}
 """.replace("\n", "")
-_OWN_CUT = """
-The outline encloses the most suspicious part of each picture, and there is one in nearly every picture, manipulated or
-not (own_cut: each map was moved so that its best cut comes to lie at 0.5). Go by the highest probability, which was
-taken before: the lower it is, the less the outline means.
-"""
+_KINDS = {"overlay": "overlay", "heat": "heat map", "mask": "mask"}
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was found in one picture; of one that can't be read only its path, hash and note.
+    """What was found in one picture; of a file that was skipped or left out only its path and note.
 
     Attributes:
         picture: Its path, below the folder given.
-        files: What the names of its files begin with, below the output folder.
+        files: Its three images are this and `_heat.png`, `_mask.png` and `_overlay.png`, below the output folder.
         width: Pixels.
         height: Pixels.
-        tampered_share: Share of its pixels above the threshold.
+        outlined_share: Share of its pixels above the threshold.
         highest: The highest probability (before `own_cut`): the score of the picture as a whole.
+        untouched_as_high: Share of untouched photographs that score as high; None where it was not measured.
         copies: Pairs of places that are alike.
         sha256: Of its file.
-        note: Why it was skipped, or that it was reduced for the network.
+        format: This and the next four: `evidence.Evidence`.
+        quality: Of a JPEG.
+        camera: By EXIF.
+        software: By EXIF.
+        taken: By EXIF.
+        note: What reading it changed, that it was reduced for the network, what it equals, or why there are no images.
     """
 
     picture: str
     files: str = ""
     width: int | None = None
     height: int | None = None
-    tampered_share: float | None = None
+    outlined_share: float | None = None
     highest: float | None = None
+    untouched_as_high: float | None = None
     copies: int | None = None
     sha256: str = ""
+    format: str = ""
+    quality: str = ""
+    camera: str = ""
+    software: str = ""
+    taken: str = ""
     note: str = ""
 
 
-def write_gallery(path: Path, pictures: Sequence[Predicted], run: Mapping[str, Any]) -> None:
+def stands_out(highest: float, untouched_as_high: float | None) -> bool:
+    """Whether a score is above the middle: of the untouched photographs, or of probabilities."""
+    return untouched_as_high < 0.5 if untouched_as_high is not None else highest > 0.5
+
+
+def preview(picture: Image) -> bytes:
+    """A JPEG of a picture, (H, W, 3) or grey (H, W), reduced to what a page shows."""
+    scale = min(1, _SIDE / max(picture.shape[:2]))
+    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    pixels = np.ascontiguousarray(small[..., ::-1] if small.ndim == 3 else small)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 75])[1].tobytes()
+
+
+def write_gallery(
+    path: Path,
+    pictures: Sequence[Predicted],
+    previews: Mapping[str, Sequence[bytes]],
+    run: Mapping[str, Any],
+    untouched: Untouched | None,
+) -> None:
     """Write the page.
 
     Args:
         path: The HTML file, in the output folder.
-        pictures: In the order to show.
-        run: `checkpoint`, whose predictions they are, `checkpoint_sha256`, and the options of its `model`.
+        pictures: In the order to show; those without `files` are listed below.
+        previews: Of each picture to show by its path: `preview` of itself, its overlay and its heat map.
+        run: `folder` of the pictures, `checkpoint`, whose predictions they are, `checkpoint_sha256`, the options of its
+            `model`, `time`, `command` and `versions`.
+        untouched: What scores are compared with.
     """
     looked_at = [one for one in pictures if one.files]
-    skipped = [one for one in pictures if not one.files]
-    head = (
+    shown = [one for one in looked_at if one.picture in previews]
+    further = [one for one in looked_at if one.picture not in previews]
+    without = [one for one in pictures if not one.files]
+    parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Predictions</title>'
-        f"<style>{_CSS}</style><h1>{len(looked_at)} pictures</h1>"
-        f"<p>Heat map and overlay of each; those that hold something twice first, then by the highest probability. "
-        f"Outlined in green: called tampered (above {run['model']['threshold']:g}); in blue, joined by a line: two "
-        "places that are alike. <strong>A heat map is a lead, not a proof: untouched pictures light up, too.</strong>"
-        f"{_OWN_CUT if run['model'].get('own_cut') else ''}</p>"
-        f"<p>Made by {escape(Path(str(run['checkpoint'])).name)}, SHA-256 {run['checkpoint_sha256']}; predictions.json "
-        "has all options and versions, predictions.csv the SHA-256 of each picture. "
-        "The pictures shown lie beside this page: hand on the whole folder.</p>"
-    )
-    lines = "".join(f"<li>{escape(one.note)}</li>" for one in skipped)
-    missing = f"<h2>{len(skipped)} could not be read</h2><ul>{lines}</ul>" if skipped else ""
-    write_text(path, f"{head}{missing}<main>{''.join(map(_figure, looked_at))}</main></html>\n")
+        f"<style>{_CSS}</style><h1>{len(looked_at)} pictures</h1>",
+        _facts(run),
+        _legend(run["model"], untouched),
+        "<main>",
+        *(_figure(one, previews[one.picture], untouched) for one in shown),
+        "</main>",
+    ]
+    if further:
+        parts.append(f"<h2>{len(further)} more, less suspicious: the page shows the first {len(shown)}</h2>")
+        parts.append(_table([(escape(one.picture), _score(one, untouched), _links(one)) for one in further]))
+    if without:
+        parts.append(f"<h2>{len(without)} files without a heat map</h2>")
+        parts.append(_table([(escape(one.picture), escape(one.note)) for one in without]))
+    write_text(path, "\n".join([*parts, "</html>\n"]))
 
 
-def _figure(one: Predicted) -> str:
-    overlay, heat, mask = (
-        escape(quote(os.fsencode(f"{one.files}_{kind}.png"))) for kind in ("overlay", "heat", "mask")
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    lines = "".join(f"<tr><td>{cells}" for cells in map("<td>".join, rows))
+    return f"<table>{lines}</table>"
+
+
+def _facts(run: Mapping[str, Any]) -> str:
+    facts = {
+        "made": run["time"],
+        "by": run["command"],
+        "pictures": run["folder"],
+        "checkpoint": f"{Path(str(run['checkpoint'])).name}, SHA-256 {run['checkpoint_sha256']}",
+        "versions": ", ".join(f"{name} {value}" for name, value in run["versions"].items()),
+        "more": "predictions.json has all options, predictions.csv the SHA-256 of each picture",
+    }
+    return _table([(name, escape(str(value))) for name, value in facts.items()])
+
+
+def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
+    if untouched:
+        sets = "; ".join(f"{name}: half score {median(one):.2f} or more" for name, one in untouched.scores.items())
+        scale = (
+            f"For comparison, untouched photographs: {escape(sets)}. Beside each score stands how many of them "
+            "score as high, in the set where most do; half or more: nothing stands out. Larger photographs were not "
+            "measured; they may well score higher, since there is more in them."
+        )
+    else:
+        scale = (
+            "How untouched photographs score with this checkpoint was not measured: predict some of your own, and "
+            "compare. At 0.5 or less, nothing stands out."
+        )
+    cut = (
+        "Each map was moved so that its best cut lies at 0.5 (own_cut), so that nearly every picture has an outline, "
+        "manipulated or not; the score was taken before. "
     )
-    twice = f"; {one.copies} found twice" if one.copies else ""
-    note = f"; {escape(one.note)}" if one.note else ""
     return (
-        f'<figure><div><a href="{heat}"><img loading="lazy" alt="heat map" src="{heat}"></a>'
-        f'<a href="{overlay}"><img loading="lazy" alt="overlay" src="{overlay}"></a></div>'
-        f"<figcaption><b>{escape(one.picture)}</b>highest probability {one.highest:.2f}; "
-        f'{one.tampered_share:.0%} outlined{twice}{note}; <a href="{mask}">mask</a></figcaption></figure>\n'
+        "<p><strong>A heat map is a lead, not a proof: untouched pictures light up, too.</strong> The highest "
+        f"probability in a picture is its score as a whole, and the order of this page. {scale}</p><p>Overlay: the "
+        f"stronger the colour, the more suspicious. In green: the part above {model['threshold']:g}, with a dashed "
+        f"outline where nothing stands out. {cut if model.get('own_cut') else ''}In blue, joined by a line: two places "
+        "that are alike; tiles, windows and text are, by nature. Heat map: the brighter, the more suspicious.</p>"
+        "<p>Pictures are reduced; links lead to the full size, where the page lies in its folder.</p>"
+    )
+
+
+def _score(one: Predicted, untouched: Untouched | None) -> str:
+    highest, share = one.highest or 0, one.untouched_as_high
+    compared = []
+    if share is not None:
+        larger = untouched is not None and (one.width or 0) * (one.height or 0) > untouched.pixels
+        many, smaller = f"{share:.0%}" if share else "none", "smaller, " if larger else ""
+        compared.append(f"{many} of the {smaller}untouched photographs score as high")
+    if not stands_out(highest, share):
+        compared.append("nothing stands out")
+    return ": ".join([f"score {highest:.2f}", *compared])
+
+
+def _links(one: Predicted) -> str:
+    return ", ".join(f'<a href="{_address(one, kind)}">{name}</a>' for kind, name in _KINDS.items())
+
+
+def _address(one: Predicted, kind: str) -> str:
+    return escape(quote(os.fsencode(f"{one.files}_{kind}.png")))
+
+
+def _figure(one: Predicted, previews: Sequence[bytes], untouched: Untouched | None) -> str:
+    pictures = [
+        f'<img loading="lazy" alt="{name}" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'
+        for name, data in zip(("picture", "overlay", "heat map"), previews, strict=True)
+    ]
+    pictures[1:] = [
+        f'<a href="{_address(one, kind)}">{picture}</a>'
+        for kind, picture in zip(("overlay", "heat"), pictures[1:], strict=True)
+    ]
+    places = "two places alike" if one.copies == 1 else f"{one.copies} pairs of places alike"
+    badge = f' <span class="badge">{places}</span>' if one.copies else ""
+    saved = f"{one.format} quality {one.quality}" if one.quality else one.format
+    facts = [f"{one.outlined_share:.0%} outlined", f"{one.width}×{one.height}", saved, one.camera, one.software]
+    facts += [one.taken, one.note]
+    return (
+        f"<figure><figcaption><b>{escape(one.picture)}</b> {_score(one, untouched)}{badge}<br><span class=soft>"
+        f"{escape('; '.join(filter(None, facts)))}; {_links(one)}</span></figcaption><div>{''.join(pictures)}</div>"
+        "</figure>"
     )

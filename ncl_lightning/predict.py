@@ -1,10 +1,12 @@
 """Heat maps, masks and overlays of pictures that have no truth, and a list of what was found."""
 
+import csv
 import os
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields, replace
+from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from ncl_lightning import draw
 from ncl_lightning.copies import Copy
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
+from ncl_lightning.evidence import examine
 from ncl_lightning.files import file_hash, write_json
-from ncl_lightning.gallery import Predicted, write_gallery
+from ncl_lightning.gallery import SHOWN, Predicted, preview, stands_out, write_gallery
 from ncl_lightning.images import IMAGE_SUFFIXES, write_image
 from ncl_lightning.per_image import write_rows
 from ncl_lightning.pictures import OUTPUTS, named_paths, named_pictures, output_stems
 from ncl_lightning.runs import environment, of_all_processes
+from ncl_lightning.untouched import untouched_of
 
 CSV, PAGE, ABOUT = "predictions.csv", "predictions.html", "predictions.json"
 
@@ -38,6 +42,44 @@ def _others(given: Path, out: Path) -> list[Path]:
         and file not in lists
         and not any(part.startswith(".") for part in file.relative_to(given).parts)
     ]
+
+
+def _listed_before(file: Path) -> dict[str, str]:
+    """Of an earlier run's list: the hash of the picture by what its images' names begin with.
+
+    Raises:
+        InputError: The file is no such list.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            if {"picture", "files", "sha256"} <= set(reader.fieldnames or ()):
+                return {row["files"]: row["sha256"] for row in reader if row["files"]}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        pass
+    raise InputError(
+        f"{file}: no list of `predict`, and it would be overwritten; give another --trainer.default_root_dir"
+    )
+
+
+def _as_written(text: str) -> str:
+    """A name as `write_text` writes it."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _with_twins(found: Iterable[Predicted]) -> list[Predicted]:
+    """The same, each with a note of the pictures whose file is the same to the byte."""
+    alike = defaultdict(list)
+    for one in found:
+        alike[one.sha256].append(one)
+    noted = []
+    for group in alike.values():
+        for one in group:
+            twins = sorted(other.picture for other in group if other is not one)
+            more = f" and {len(twins) - 1} more" if len(twins) > 1 else ""
+            notes = [one.note, f"the same file as {twins[0]}{more}" if twins else ""]
+            noted.append(replace(one, note="; ".join(filter(None, notes))))
+    return noted
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -57,8 +99,11 @@ class PredictionWriter(BasePredictionWriter):
         self.folder = folder
         self.run = run
         self.threshold: float = run["model"]["threshold"]
+        self.untouched = untouched_of(run)
         self.failed: dict[str, str] = {}
         self._found: dict[str, Predicted] = {}
+        self._previews: dict[str, list[bytes]] = {}
+        self._left_out: list[Path] = []
         self._root = Path()
         self._stems: dict[str, Path] = {}
 
@@ -66,7 +111,7 @@ class PredictionWriter(BasePredictionWriter):
         """Settle every output's name, the same in all processes.
 
         Raises:
-            InputError: A picture would be overwritten.
+            InputError: A picture would be overwritten, or results of other pictures lie there.
         """
         # a folder named by the time is the first process's
         self.folder = trainer.strategy.broadcast(self.folder)
@@ -75,15 +120,15 @@ class PredictionWriter(BasePredictionWriter):
         self._root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in given]))
         pictures = named_pictures(named)
         self._stems = output_stems(pictures, self._root)
-        left = Counter(file.suffix.lower() or file.name for path in given for file in _others(path, self.folder))
+        self._left_out = sorted({file for path in given for file in _others(path, self.folder)})
+        left = Counter(file.suffix.lower() or file.name for file in self._left_out)
         if left and trainer.is_global_zero:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left.items()))
-            print(f"left out, not read as pictures: {kinds}", file=sys.stderr)
-        if (self.folder / CSV).exists() and trainer.is_global_zero:
-            print(
-                f"{self.folder}: contains an earlier run's results; its list and files of the same names are replaced",
-                file=sys.stderr,
-            )
+            print(f"left out, not read as pictures: {kinds}; {CSV} names them", file=sys.stderr)
+        if (self.folder / CSV).exists():
+            self._keep_other_results()
+            if trainer.is_global_zero:
+                print(f"{self.folder}: contains results of these pictures; they are replaced", file=sys.stderr)
         read = {picture.absolute() for picture in pictures}
         for stem in self._stems.values():
             files = [self._file(stem, kind) for kind in OUTPUTS]
@@ -93,6 +138,18 @@ class PredictionWriter(BasePredictionWriter):
                 raise InputError(f"{file}: the file would be overwritten; give another --trainer.default_root_dir")
         # no process writes before all have looked
         trainer.strategy.barrier()
+
+    def _keep_other_results(self) -> None:
+        """Refuse a folder with results of pictures that are not among these: two cases would be one folder."""
+        before = _listed_before(self.folder / CSV)
+        names = {_as_written(stem.as_posix()): name for name, stem in self._stems.items()}
+        # of those files alone that are listed: hashing reads all of a file
+        others = [stem for stem, code in before.items() if stem not in names or file_hash(names[stem]) != code]
+        if others:
+            raise InputError(
+                f"{self.folder}: holds results of other pictures ({others[0]}{', …' if len(others) > 1 else ''}; "
+                f"{len(others)} of them); give another --trainer.default_root_dir, or remove {CSV} and what it lists"
+            )
 
     def write_on_batch_end(
         self,
@@ -115,41 +172,64 @@ class PredictionWriter(BasePredictionWriter):
             write_image(self._file(stem, "heat"), draw.grey(values))
             write_image(self._file(stem, "mask"), (values > self.threshold).astype("uint8") * 255)
             picture = batch["original_image"][i].cpu().numpy()
-            rows, columns = batch["content"][i].tolist()
             alike = [_at_size(copy, *values.shape) for copy in batch["copies"][i]]
-            drawn = draw.overlay(picture, values, self.threshold, alike)
+            highest = round(float(batch["highest"][i] if "highest" in batch else values.max()), 4)
+            as_high = round(self.untouched.as_high(highest), 3) if self.untouched else None
+            dashed = not stands_out(highest, as_high)
+            drawn = draw.overlay(picture, values, self.threshold, alike, dashed)
             write_image(self._file(stem, "overlay"), drawn)
+            evidence = examine(name)
+            reduced = _reduced(values.shape, tuple(batch["content"][i].tolist()))
             self._found[name] = Predicted(
                 picture=Path(name).relative_to(self._root).as_posix(),
                 files=stem.as_posix(),
                 width=values.shape[1],
                 height=values.shape[0],
-                tampered_share=round(float((values > self.threshold).mean()), 4),
-                highest=round(float(batch["highest"][i] if "highest" in batch else values.max()), 4),
+                outlined_share=round(float((values > self.threshold).mean()), 4),
+                highest=highest,
+                untouched_as_high=as_high,
                 copies=len(alike),
                 sha256=file_hash(name) or "",
-                note=f"looked at as {columns}×{rows} pixels" if (rows, columns) != values.shape else "",
+                **{**asdict(evidence), "note": "; ".join(filter(None, [evidence.note, reduced]))},
             )
+            self._previews[name] = [preview(one) for one in (picture, drawn, draw.grey(values))]
+        # those of a large folder would fill the memory
+        if len(self._previews) > SHOWN:
+            self._previews = {name: self._previews[name] for name in self._highest(self._previews)}
+
+    def _highest(self, names: Iterable[str]) -> list[str]:
+        """Those of the most suspicious pictures that the page shows."""
+        return nlargest(SHOWN, sorted(names), key=lambda name: self._found[name].highest or 0)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """List what was found by all processes, and say what was done."""
         # a sampler may give two processes the same picture
-        found = {name: one for part in of_all_processes(self._found) for name, one in part.items()}
+        self._found = {name: one for part in of_all_processes(self._found) for name, one in part.items()}
+        previews = {name: three for part in of_all_processes(self._previews) for name, three in part.items()}
         self.failed = {name: line for part in of_all_processes(self.failed) for name, line in sorted(part.items())}
         if not trainer.is_global_zero:
             return
-        # what is found twice is confirmed pixel by pixel; a high probability alone is common in untouched pictures
-        listed = sorted(found.values(), key=lambda one: (not one.copies, -(one.highest or 0), one.picture))
+        listed = sorted(_with_twins(self._found.values()), key=lambda one: (-(one.highest or 0), one.picture))
         listed += [
             Predicted(Path(name).relative_to(self._root).as_posix(), note=line, sha256=file_hash(name) or "")
             for name, line in sorted(self.failed.items())
         ]
+        listed += [
+            Predicted(
+                file.relative_to(self._root).as_posix(), note=f"left out: {file.suffix or 'its name'} is no picture's"
+            )
+            for file in self._left_out
+        ]
         columns = [field.name for field in fields(Predicted)]
         write_rows(self.folder / CSV, [asdict(one) for one in listed], columns)
-        write_gallery(self.folder / PAGE, listed, self.run)
-        write_json(self.folder / ABOUT, {**self.run, **environment(trainer)})
+        about = {**self.run, **environment(trainer)}
+        shown = {self._found[name].picture: previews[name] for name in self._highest(previews)}
+        page = {**about, "folder": self._root.absolute()}
+        write_gallery(self.folder / PAGE, listed, shown, page, self.untouched)
+        write_json(self.folder / ABOUT, about)
         skipped = f", {len(self.failed)} skipped" if self.failed else ""
-        print(f"heat maps of {len(found)} pictures in {self.folder}{skipped}{f'; look at {PAGE}' if found else ''}")
+        done = f"heat maps of {len(self._found)} pictures in {self.folder}{skipped}"
+        print(f"{done}; look at {PAGE}" if self._found else done)
 
     def _file(self, stem: Path, kind: str) -> Path:
         return self.folder / stem.with_name(f"{stem.name}_{kind}.png")
@@ -162,3 +242,11 @@ def _at_size(copy: Copy, height: int, width: int) -> tuple[draw.Region, draw.Reg
         for place in (copy.one, copy.other)
     )
     return one, other
+
+
+def _reduced(size: tuple[int, ...], network: tuple[int, ...]) -> str:
+    """What a picture (H, W) became for the network, if anything."""
+    if size == network:
+        return ""
+    how = "downscaled" if network[0] * network[1] < size[0] * size[1] else "resized"
+    return f"{how} to {network[1]}×{network[0]} for the network"

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import html
 import itertools
 import json
 import os
@@ -240,7 +241,7 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
     done = command("predict", f"--ckpt_path={best}", f"--data.predict={pictures}", f"--trainer.default_root_dir={out}")
     assert done.returncode == 1
     assert "bad.jpg" in done.stderr
-    assert "left out, not read as pictures: 1 .pdf\n" in done.stderr
+    assert "left out, not read as pictures: 1 .pdf; predictions.csv names them\n" in done.stderr
     assert "Traceback" not in done.stderr
     stems = ["a", "deep er/bü", "same.png", "same.jpg"]
     written = {str(p.relative_to(out)) for p in out.rglob("*.png")}
@@ -258,8 +259,12 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
     with (out / "predictions.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["picture"]: row["files"] for row in rows} == {
-        "a.png": "a", "deep er/bü.jpg": "deep er/bü", "same.png": "same.png", "same.jpg": "same.jpg", "bad.jpg": ""
+        "a.png": "a", "deep er/bü.jpg": "deep er/bü", "same.png": "same.png", "same.jpg": "same.jpg", "bad.jpg": "",
+        "deep er/scan.PDF": "",
     }  # fmt: skip
+    left_out = rows.pop()
+    assert left_out["picture"] == "deep er/scan.PDF"
+    assert left_out["note"] == "left out: .PDF is no picture's"
     for row in rows:
         assert row["sha256"] == hashlib.sha256((pictures / row["picture"]).read_bytes()).hexdigest()
     skipped = rows.pop()
@@ -267,7 +272,7 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
     assert "bad.jpg: " in skipped["note"]
     # at network size 96
     assert {row["picture"]: row["note"] for row in rows} == {
-        "a.png": "", "same.png": "", "same.jpg": "", "deep er/bü.jpg": "looked at as 72×96 pixels"
+        "a.png": "", "same.png": "", "same.jpg": "", "deep er/bü.jpg": "downscaled to 72×96 for the network"
     }  # fmt: skip
     about = json.loads((out / "predictions.json").read_text())
     assert about["checkpoint_sha256"] == hashlib.sha256(best.read_bytes()).hexdigest()
@@ -277,18 +282,23 @@ def test_predict_keeps_folders_and_sizes_and_skips_bad_files(trained: Path, tmp_
     assert about["training"]["global_step"] == 3
     assert {"ncl_lightning", "torch"} <= set(about["versions"])
     page = (out / "predictions.html").read_text(encoding="utf-8")
-    assert "1 could not be read" in page
-    assert about["checkpoint_sha256"] in page
-    leads = {unquote(link) for link in re.findall(r'(?:src|href)="([^"]+)"', page)}
-    assert leads == written
+    assert "2 files without a heat map" in page
+    for fact in (about["checkpoint_sha256"], about["time"], about["command"], str(pictures)):
+        assert html.escape(fact) in page
+    assert {unquote(link) for link in re.findall(r'href="([^"]+)"', page)} == written
+    # of each the picture, its overlay and its heat map, within the page
+    assert len(re.findall(r'src="data:image/jpeg;base64,', page)) == page.count("src=") == 3 * len(rows)
+    # nobody measured how untouched photographs score with this one
+    assert {row["untouched_as_high"] for row in rows} == {""}
+    assert [row["format"] for row in rows if row["picture"] == "a.png"] == ["PNG"]
     for row in rows:
         heat, mask = (cv2.imread(str(out / f"{row['files']}_{kind}.png"), 0) for kind in ("heat", "mask"))
         if heat is None:  # OpenCV opens no name beyond ASCII on every system
             continue
         assert [int(row["height"]), int(row["width"])] == list(heat.shape)
-        assert float(row["tampered_share"]) == pytest.approx((mask > 0).mean(), abs=1e-4)
+        assert float(row["outlined_share"]) == pytest.approx((mask > 0).mean(), abs=1e-4)
         assert float(row["highest"]) == pytest.approx(heat.max() / 255, abs=1 / 255)
-    order = [(row["copies"] == "0", -float(row["highest"])) for row in rows]
+    order = [-float(row["highest"]) for row in rows]
     assert order == sorted(order)
 
 
@@ -320,6 +330,8 @@ def test_names_that_are_no_unicode(trained: Path, tmp_path: Path) -> None:
     succeed("predict", f"--data.predict={pictures}", *options)
     assert "caf%E9_heat.png" in (out / "predictions.html").read_text()
     assert "caf\\udce9.png" in (out / "predictions.csv").read_text()
+    # it is known again
+    succeed("predict", f"--data.predict={pictures}", *options)
     succeed("test", f"--data.test={{set: {tmp_path / 'set'}}}", *options)
     assert "caf\\udce9" in (out / "per_image.csv").read_text()
 
@@ -804,7 +816,7 @@ def test_predict_leaves_out_the_masks_of_sets_below(trained: Path, tmp_path: Pat
     assert "heat maps of 2 pictures" in succeed("predict", f"--ckpt_path={best}", *options).stdout
     # what is there already is spoken of before it is replaced
     again = succeed("predict", f"--ckpt_path={best}", *options)
-    assert f"{tmp_path / 'out'}: contains an earlier run's results" in again.stderr
+    assert f"{tmp_path / 'out'}: contains results of these pictures; they are replaced" in again.stderr
 
 
 def test_a_sanity_check_chooses_no_threshold(tmp_path: Path, small_set: Path) -> None:

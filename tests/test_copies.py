@@ -259,6 +259,7 @@ def test_predict_shows_both_places(tmp_path: Path) -> None:
     with (out / "predictions.csv").open(newline="") as stream:
         listed = {row["picture"]: int(row["copies"]) for row in csv.DictReader(stream)}
     assert listed == {"in.png": 1, "other.png": 0}
+    assert (out / "predictions.html").read_text().count(">two places alike<") == 1
     blue = (cv2.imread(str(out / "in_overlay.png"))[..., ::-1] == (70, 170, 255)).all(2)
     for place in (source, copy):
         rim = cv2.morphologyEx(place.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0

@@ -1,5 +1,6 @@
 """A checkpoint to hand on, and the one that comes with the package."""
 
+import csv
 import hashlib
 import json
 import math
@@ -16,8 +17,10 @@ from ncl_lightning.checkpoints import SHIPPED
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
 from ncl_lightning.export import export
+from ncl_lightning.files import file_hash
 from ncl_lightning.module import NCLModule
 from ncl_lightning.synthetic import SyntheticSource
+from ncl_lightning.untouched import untouched_of
 
 
 def test_an_exported_checkpoint_serves_like_the_run(trained: Path, tmp_path: Path) -> None:
@@ -71,6 +74,13 @@ def test_predict_uses_the_shipped_model_when_none_is_named(tmp_path: Path) -> No
     done = succeed("predict", f"--data.predict={data / 'Tp'}", f"--trainer.default_root_dir={out}")
     assert "weights" in done.stdout
     assert len(list(out.glob("*_heat.png"))) == 2
+    # what untouched photographs score was measured with this very file: benchmarks/untouched.py does it anew
+    known = untouched_of({"checkpoint_sha256": file_hash(SHIPPED), "model": {"copies": True}})
+    assert known is not None
+    with (out / "predictions.csv").open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            assert float(row["untouched_as_high"]) == pytest.approx(known.as_high(float(row["highest"])), abs=1e-3)
+    assert "of the untouched photographs score as high" in (out / "predictions.html").read_text()
     tested = succeed(
         "test", "--ckpt_path=shipped", f"--data.test={{new: {data}}}", f"--trainer.default_root_dir={tmp_path / 'test'}"
     )

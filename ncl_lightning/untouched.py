@@ -1,0 +1,43 @@
+"""How untouched photographs score, so that a picture's `highest` has something to be compared with.
+
+`weights/untouched.json` has it for the model that comes with the package; benchmarks/untouched.py measures it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ncl_lightning.checkpoints import SHIPPED
+
+MEASURED = SHIPPED.parent / "untouched.json"
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """`highest` of photographs that nobody manipulated and the checkpoint was not trained on.
+
+    Attributes:
+        scores: Of each set, by what it is in words.
+        pixels: Of the largest of them. What larger ones score was not measured: there is more in them that may score
+            high (quarters of photographs score far lower than the whole), and less where they are downscaled.
+    """
+
+    scores: Mapping[str, Sequence[float]]
+    pixels: int
+
+    def as_high(self, highest: float) -> float:
+        """The share (0 to 1) that scores as high or higher, of the set where it is greatest: the smaller, the rarer.
+
+        Sets differ, and nobody knows which one a picture is like: rather too many than too few.
+        """
+        return max(sum(score >= highest for score in one) / len(one) for one in self.scores.values())
+
+
+def untouched_of(run: Mapping[str, Any]) -> Untouched | None:
+    """What was measured with a run's `checkpoint_sha256` and search for copies; None where nothing was."""
+    known = json.loads(MEASURED.read_text(encoding="utf-8"))
+    # copies raise scores
+    if known["checkpoint_sha256"] != run["checkpoint_sha256"] or not run["model"].get("copies"):
+        return None
+    return Untouched(known["highest"], known["pixels"])
