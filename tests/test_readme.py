@@ -1,4 +1,4 @@
-"""Every command that the README shows does what it says, as it is typed."""
+"""Every command that the README and the manual of training show does what it says, as it is typed."""
 
 import os
 import re
@@ -17,15 +17,16 @@ from test_protocols import data_of, plant, sources_of
 from ncl_lightning.images import write_image
 from ncl_lightning.synthetic import SyntheticSource
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.S)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHOWN = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+BLOCKS = re.findall(r"```bash\n(.*?)```", SHOWN, re.S)
 LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
-COMMANDS = [line for line in LINES if line.startswith("python -m ncl_lightning ")]
+PYTHON = re.findall(r"```python\n(.*?)```", SHOWN, re.S)
+COMMANDS = [line for line in LINES if "python -m ncl_lightning " in line]
 
 
-@pytest.mark.timeout(600)
-def test_readme_commands(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_commands_shown(tmp_path: Path) -> None:
     for number, part in enumerate(("train", "val", "test", "more")):
         make_set(tmp_path / "DATA" / part, 4, 1, seed=number)
     shutil.copytree(tmp_path / "DATA" / "test" / "Tp", tmp_path / "PICTURES")
@@ -38,7 +39,8 @@ def test_readme_commands(tmp_path: Path) -> None:
     # this checkout, wherever the installed one lies
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     for line in COMMANDS:
-        words = shlex.split(line)[3:]
+        # every test is offline, as WANDB_MODE=offline says there
+        words = shlex.split(line.removeprefix("WANDB_MODE=offline "))[3:]
         # small enough for a test; what the line itself says stays
         small = TINY if words[0] == "fit" and "--help" not in words else []
         if words[0] == "experiment":
@@ -75,5 +77,12 @@ def test_every_other_command_is_a_make_target() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (page.parent / target).exists(), (page, target)
+        anchors = {
+            re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in re.findall(r"^#+ (.+)", text, re.M)
+        }
+        for anchor in re.findall(r"\]\(#([^)]+)\)", text):
+            assert anchor in anchors, (page, anchor)

@@ -124,6 +124,6 @@ def test_a_class_that_is_not_there_is_one_line(small_set: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_readme_shows_it() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_manual_shows_it() -> None:
+    text = (ROOT / "docs" / "training.md").read_text()
     assert "class_path" in text
