@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ncl_lightning.errors import InputError
+from ncl_lightning.options import flat
 
 SEED = "seed_everything"
 # what a training does not go by: a finished one can be tested anew
@@ -92,7 +93,7 @@ def settings(command: Sequence[str], configs: Mapping[str, str]) -> dict[str, An
         if name.endswith("+"):
             # each of them is appended
             value = [*said.get(name, []), value]
-        said |= _flat(value, above) if isinstance(value, dict) else {above: value} if above else {}
+        said |= flat({above: value} if above else value or {})
     return said
 
 
@@ -171,7 +172,7 @@ def _none_overruled(file: Path, run: Run, swept: Collection[str]) -> None:
     before: list[str] = []
     for name, value in run.options():
         if name == "config":
-            set_there = _flat(_mapping(Path(value))) if Path(value).is_file() else []
+            set_there = flat(_mapping(Path(value))) if Path(value).is_file() else []
             again = [key for key in set_there if any(_overlap(key, other) for other in before)]
             if again:
                 raise InputError(
@@ -182,15 +183,6 @@ def _none_overruled(file: Path, run: Run, swept: Collection[str]) -> None:
             raise InputError(f"{file}: --{name} comes after what is swept, so it would win; put it before `${{args}}`")
         if name in swept:
             before.append(name)
-
-
-def _flat(config: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """What a config sets, by dotted name."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{above}.{key}" if above else str(key)
-        found |= _flat(value, name) if isinstance(value, dict) and value else {name: value}
-    return found
 
 
 def _overlap(one: str, other: str) -> bool:

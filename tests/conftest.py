@@ -66,7 +66,7 @@ def small_set(tmp_path: Path) -> Path:
 
 
 def command(
-    *arguments: object, cwd: Path = ROOT, timeout: float = 240, fresh: bool = False, **environment: str
+    *arguments: object, cwd: Path = ROOT, timeout: float = 500, fresh: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """`python -m ncl_lightning …` as a user types it; its whole process group ends at the time limit.
 
