@@ -168,13 +168,13 @@ class NCLCLI(LightningCLI):
             self.config_init[self.subcommand]["return_predictions"] = False
         callbacks.append(StopTogether())
         self.config_init[self.subcommand]["trainer"]["callbacks"] = callbacks
-        try:
-            trainer = super().instantiate_trainer(logger=loggers, **kwargs)
-        except (ValueError, RuntimeError) as error:
-            # devices and nodes that are not those of torchrun or SLURM, which has started the processes
-            if "world size" not in str(error) and "ntasks" not in str(error):
-                raise
-            raise InputError(f"{error}{_as_started()}") from error
+        trainer = super().instantiate_trainer(logger=loggers, **kwargs)
+        # to one device Lightning gives no heed: each process would train a run of its own
+        if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) != trainer.world_size:
+            raise InputError(
+                f"torchrun started {os.environ['WORLD_SIZE']} processes, of which {trainer.world_size} would work "
+                f"together. {_as_started()} --trainer.strategy ddp"
+            )
         # after `best`, or it would hold best's score of one epoch before, and a run that resumes would save a worse one
         trainer.callbacks.sort(key=lambda callback: getattr(callback, "filename", None) == "last")  # type: ignore[attr-defined]
         # Lightning takes every checkpoint of a run that steps end for one within an epoch, and skips the next one
@@ -238,6 +238,9 @@ class NCLCLI(LightningCLI):
                 "leave the model's options out (they travel in the checkpoint)"
             ) from error
         except Exception as error:
+            # other devices and nodes than torchrun or SLURM started processes for
+            if "in Lightning, but the " in str(error):
+                raise InputError(f"{error} {_as_started()}") from error
             # no account, no key, no network
             if type(error).__module__.partition(".")[0] != "wandb":
                 raise
@@ -288,9 +291,7 @@ def _warn_of_slow_halves(trainer: Trainer) -> None:
 def _as_started() -> str:
     """The devices and nodes that torchrun stands for; SLURM's are in Lightning's words."""
     here, everywhere = (int(os.environ.get(name, 0)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    if not here:
-        return ""
-    return f" Give --trainer.devices {here} --trainer.num_nodes {everywhere // here}, as torchrun started it"
+    return f"Give --trainer.devices {here} --trainer.num_nodes {everywhere // here}" if here else ""
 
 
 def _stored_defaults(path: str, command: str, given: Any, parser: LightningArgumentParser) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _WARNINGS = (
     "Experiment logs directory .* exists and is not empty",
     "The number of training batches .* is smaller than the logging interval",
 )
-_LINES = ("Tip:", "TPU available")
+_LINES = ("Tip:", "TPU available", "Trainer already configured with model summary callbacks")
 
 
 def quiet() -> None:

@@ -113,14 +113,22 @@ def test_two_processes_that_are_told_to_stop_end_together(tmp_path: Path) -> Non
     assert last.is_file()
 
 
-def test_torchrun_with_another_number_of_devices_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "says"),
+    [
+        ("ddp", "does not match the world size (2). Give --trainer.devices 2 --trainer.num_nodes 1"),
+        ("auto", "torchrun started 2 processes, of which 1 would work together. Give --trainer.devices 2"),
+    ],
+)
+def test_torchrun_with_another_number_of_devices_is_one_line(tmp_path: Path, strategy: str, says: str) -> None:
     data = make_set(tmp_path / "set", 4)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
     words = ["ncl_lightning", "fit", *TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.devices=1"]
+    words.append(f"--trainer.strategy={strategy}")
     done = subprocess.run([*launch, *words], cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode
     ours = [line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: ")]
     assert ours
-    assert "does not match the world size (2). Give --trainer.devices 2 --trainer.num_nodes 1" in ours[0]
+    assert says in ours[0]
     assert "ValueError" not in done.stderr
     assert not (tmp_path / "runs").exists()
