@@ -27,22 +27,22 @@ from ncl_lightning.typed import Parser
 _SHORT = 8  # characters of a name that heads a column
 
 
-def show(found: Sequence[dict[str, Any]], level: float, about: Mapping[str, str] | None = None) -> None:
+def show(found: Sequence[dict[str, Any]], level: float, differences: Mapping[str, str] | None = None) -> None:
     """A table for each pair of arms, and how far to trust it.
 
     Args:
         found: What `pairing.compare` found.
         level: Of its intervals.
-        about: A few words about arms, such as the options in which they differ.
+        differences: A few words about arms, such as the options in which they differ.
     """
-    about = about or {}
+    differences = differences or {}
     for (a, b), group in itertools.groupby(sorted(found, key=_place(found)), key=lambda one: (one["a"], one["b"])):
         # beside longer names the set's would find no room in 80 columns
         called = {a: a, b: b} if max(len(a), len(b)) <= _SHORT else {a: "A", b: "B"}
         console = Console()
         console.print(f"{called[b]} − {called[a]}, over paired images", markup=False, highlight=False)
         for name, short in called.items():
-            words = ", ".join(filter(None, (name if short != name else "", about.get(name, ""))))
+            words = ", ".join(filter(None, (name if short != name else "", differences.get(name, ""))))
             if words:
                 console.print(f"  {short}: {words}", markup=False, highlight=False)
         console.print(_table(list(group), called, level), "")

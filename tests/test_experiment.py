@@ -86,6 +86,7 @@ def test_an_experiment_is_stopped_and_given_again(tmp_path: Path, sweep: Path) -
     a, b = (np.array([images(folder, "auc") for folder in runs[arm]]) for arm in ("plain", "switch"))
     both = difference_of_methods(b, a, 10000, 0, paired=True)
     assert [auc["difference"], auc["low"], auc["high"]] == pytest.approx(both)
+    assert auc["seeds_paired"]
 
     # other settings are not mixed in
     arm = tmp_path / "switch.yaml"
