@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
 from ncl_lightning.contrast import ContrastStatistics
+from ncl_lightning.curves import write_curves
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError, Stopped
 from ncl_lightning.files import file_hash
@@ -213,6 +214,7 @@ class NCLCLI(LightningCLI):
         folder = run_folder(self.trainer)
         if folder is None or not self.trainer.is_global_zero:
             return
+        write_curves(folder)
         print(f"run: {folder}")
         best = next((c for c in self.trainer.checkpoint_callbacks if getattr(c, "monitor", None)), None)
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
