@@ -253,7 +253,7 @@ def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], score: str, name: str, 
     clean = np.array([label == CLEAN for label in labels])
     axes.plot(places[clean], values[clean], "o", color=colour, markerfacecolor="white", markersize=6)
     # of a map that is the same everywhere the AUC is 0.5, by definition
-    everything = [0.5 if score == "auc" else row.get(f"{score}_all_tampered") for row in rows]
+    everything: list[Any] = [0.5 if score == "auc" else row.get(f"{score}_all_tampered") for row in rows]
     if None not in everything:
         axes.plot(places, everything, color=colour, **_BASELINE)
     axes.set_xticks(places, labels, rotation=45 if max(map(len, labels), default=0) > 3 else 0, fontsize=8)
