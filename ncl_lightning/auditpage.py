@@ -1,14 +1,11 @@
 """The audit as one HTML file that needs nothing else: every finding with thumbnails."""
 
-import base64
 from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-import cv2
-import numpy as np
-
+from ncl_lightning import draw
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_text
 from ncl_lightning.findings import ORDER, Finding
@@ -80,9 +77,5 @@ def _figure(file: str) -> str:
         image = read_image(file)
     except InputError:
         return f"<figure>(no picture){caption}</figure>"
-    scale = _THUMB / max(image.shape[:2])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
-    bgr = np.ascontiguousarray(small[..., ::-1])
-    code = base64.b64encode(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()
-    return f'<figure><img alt="" src="data:image/jpeg;base64,{code}">{caption}</figure>'
+    picture = draw.data_uri(draw.to_side(image, _THUMB), quality=80)
+    return f'<figure><img alt="" src="{picture}">{caption}</figure>'

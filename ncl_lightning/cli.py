@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
 from ncl_lightning.contrast import ContrastStatistics
+from ncl_lightning.curves import write_curves
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError, Stopped
 from ncl_lightning.helptext import explain
@@ -251,6 +252,7 @@ class NCLCLI(LightningCLI):
         folder = run_folder(self.trainer)
         if folder is None or not self.trainer.is_global_zero:
             return
+        write_curves(folder)
         if self.trainer.global_step == self._resumed_at:
             print(
                 f"nothing was left to train: the run had ended at step {self._resumed_at}; to train it on, give "

@@ -1,5 +1,6 @@
 """Pictures of what a network found: heat maps, overlays, patch categories, panels. RGB uint8 throughout."""
 
+import base64
 from collections.abc import Sequence
 
 import cv2
@@ -18,7 +19,10 @@ CATEGORY_COLOURS = {
     CONTOUR: (245, 200, 60),
     VOID: (0, 0, 0),
 }
-_CAPTION = 18
+_CAPTION = 18  # pixels, the height of a line of text
+# OpenCV's own, which has the letters of file names in most languages
+_FONT = cv2.FontFace("sans")
+_SIZE, _WEIGHT = 12, 450
 
 
 def heat(probability: npt.NDArray[np.floating]) -> Image:
@@ -83,14 +87,91 @@ def mask(binary: npt.NDArray[np.bool_]) -> Image:
     return np.repeat((binary.astype(np.uint8) * 255)[..., None], 3, axis=2)
 
 
-def panel(cells: dict[str, Image]) -> Image:
-    """Pictures of one size side by side, each under its caption."""
-    columns = []
-    for caption, cell in cells.items():
-        bar = np.full((_CAPTION, cell.shape[1], 3), 255, np.uint8)
-        cv2.putText(bar, caption, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
-        columns.append(np.pad(np.vstack([bar, cell]), ((0, 4), (0, 4), (0, 0)), constant_values=255))
-    return np.hstack(columns)
+def panel(cells: dict[str, Image], name: str = "", score: str = "") -> Image:
+    """Pictures of one size side by side, each under its caption; above all a name, cut to fit, and a score."""
+    row = np.hstack(
+        [
+            np.pad(np.vstack([_line(caption, cell.shape[1]), cell]), ((0, 4), (0, 4), (0, 0)), constant_values=255)
+            for caption, cell in cells.items()
+        ]
+    )
+    if not name and not score:
+        return row
+    # OpenCV crashes on what is no Unicode, as in odd file names
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    said = f"  {score}" if score else ""
+    return np.vstack([_line(_cut(name, row.shape[1] - 6 - _width(said)) + said, row.shape[1]), row])
+
+
+def legend(width: int, threshold: float = 0.5) -> Image:
+    """What the colours of a panel mean, in as many lines as a width of so many pixels takes."""
+    scale = heat(np.tile(np.linspace(0, 1, 80), (12, 1)))
+    called = np.zeros((12, 12, 3), np.uint8)
+    cv2.rectangle(called, (0, 0), (11, 11), _CALLED, 2)
+    names = {"authentic": AUTHENTIC, "tampered": TAMPERED, "contour (both)": CONTOUR, "padding": VOID}
+    squares: list[list[str | Image]] = [
+        [np.full((12, 12, 3), CATEGORY_COLOURS[category], np.uint8), f"{name}  "] for name, category in names.items()
+    ]
+    entries: list[list[str | Image]] = [
+        ["heat map: probability 0", scale, "1 of being tampered   "],
+        [called, f"called tampered (above {threshold:g})   "],
+        ["patches: ", *squares[0]],
+        *squares[1:],
+    ]
+    lines: list[list[Image]] = [[]]
+    for entry in entries:
+        drawn = np.hstack([_line(part, _width(part) + 6) if isinstance(part, str) else _inline(part) for part in entry])
+        if lines[-1] and sum(one.shape[1] for one in [*lines[-1], drawn]) > width:
+            lines.append([])
+        lines[-1].append(drawn)
+    return stack([np.hstack(line) for line in lines])
+
+
+def _inline(picture: Image) -> Image:
+    """A small picture as high as a line of text."""
+    above = (_CAPTION - picture.shape[0]) // 2
+    below = _CAPTION - picture.shape[0] - above
+    return np.pad(picture, ((above, below), (0, 0), (0, 0)), constant_values=255)
+
+
+def _line(words: str, width: int) -> Image:
+    """A line of text, black on white, as wide as asked for."""
+    bar = np.full((_CAPTION, width, 3), 255, np.uint8)
+    cv2.putText(bar, words, (3, 13), (0, 0, 0), _FONT, _SIZE, _WEIGHT)
+    return bar
+
+
+def _width(words: str) -> int:
+    """Pixels that a text takes."""
+    return int(cv2.getTextSize((0, 0), words, (0, 0), _FONT, _SIZE, _WEIGHT)[2])
+
+
+def _cut(name: str, width: int) -> str:
+    """As much of a name's end as fits: the end is what tells the files of a folder apart."""
+    cuts = (f"…{name[at:]}" for at in range(1, len(name)))
+    return next((cut for cut in (name, *cuts) if _width(cut) <= width), "")
+
+
+def to_side(picture: Image, side: int) -> Image:
+    """(H,W,3) reduced, or a smaller one enlarged, so that its longer side is so many pixels."""
+    factor = side / max(picture.shape[:2])
+    size = max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor))
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
+    return cv2.resize(picture, size, interpolation=how).astype(np.uint8)
+
+
+def data_uri(picture: Image, quality: int) -> str:
+    """(H,W,3) as a JPEG within an address, for a page that stands alone."""
+    data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+
+
+def stack(pictures: Sequence[Image]) -> Image:
+    """Pictures under each other, on white, as wide as the widest."""
+    width = max(picture.shape[1] for picture in pictures)
+    return np.vstack(
+        [np.pad(one, ((0, 0), (0, width - one.shape[1]), (0, 0)), constant_values=255) for one in pictures]
+    )
 
 
 def grid(pictures: list[Image], columns: int) -> Image:

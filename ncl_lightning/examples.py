@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
@@ -26,15 +25,22 @@ class Example:
 
 
 def choose(rows: Sequence[Row], count: int) -> dict[str, list[Row]]:
-    """By title, the `count` best and worst tampered images by F1, then AUC, and the worst authentic ones."""
+    """By title, the `count` best and worst tampered images by F1, then AUC, and the worst authentic ones.
+
+    Of no more than twice `count` tampered images all are shown, under one title.
+    """
     # many images share an F1 of 0: the AUC says which of them is worse
     judged = [r for r in rows if r["tampered"]]
     judged.sort(key=lambda r: (-_number(r["f1"]), -_number(r["auc"]), _number(r["index"])))
-    best = judged[: min(count, (len(judged) + 1) // 2)]
-    worst = judged[len(best) :][-count:][::-1]
     wrong = [r for r in rows if r["authentic"] and _number(r["fpr"]) > 0]
     wrong = sorted(wrong, key=lambda r: (-_number(r["fpr"]), _number(r["index"])))[:count]
-    chosen = {"Best": best, "Worst": worst, "Authentic images called tampered": wrong}
+    few = len(judged) <= 2 * count
+    chosen = {
+        "All tampered images, the best first": judged if few else [],
+        "Best": [] if few else judged[:count],
+        "Worst": [] if few else judged[::-1][:count],
+        "Authentic images called tampered": wrong,
+    }
     return {title: group for title, group in chosen.items() if group}
 
 
@@ -66,10 +72,10 @@ def _cells(trainer: Trainer, module: LightningModule, dataset: ManipulationDatas
     with trainer.precision_plugin.forward_context():
         probability = module.probability(batch["image"].to(module.device), batch["content"])  # type: ignore[operator]
     rows, columns = batch["content"][0].tolist()
-    image = _small(batch["original_image"][0].numpy())
+    image = draw.to_side(batch["original_image"][0].numpy(), SIDE)
     size = image.shape[1], image.shape[0]
     found = cv2.resize(probability[0, 0, :rows, :columns].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
-    truth = _small(draw.mask(batch["original_mask"][0][0].numpy()))
+    truth = draw.to_side(draw.mask(batch["original_mask"][0][0].numpy()), SIDE)
     threshold = float(module.hparams["threshold"])
     return {
         "image": image,
@@ -77,11 +83,3 @@ def _cells(trainer: Trainer, module: LightningModule, dataset: ManipulationDatas
         "heat map": draw.heat(found),
         "overlay": draw.overlay(image, found, threshold),
     }
-
-
-def _small(picture: draw.Image) -> draw.Image:
-    """(H,W,3) reduced, or a tiny one enlarged, to `SIDE`."""
-    factor = SIDE / max(picture.shape[:2])
-    size = max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor))
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
-    return cv2.resize(picture, size, interpolation=how).astype(np.uint8)

@@ -9,8 +9,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator
 
+from ncl_lightning.distortions import CLEAN
 from ncl_lightning.files import replacing
 
 COLOURS = ("#2563a8", "#d9782d", "#3d8f5f", "#8e4a9e", "#b03a48", "#6b6b6b")
@@ -41,7 +43,11 @@ _TITLES = {
     "gamma": "gamma (exponent)",
     "crop": "crop (pixels)",
 }
+# of more arms than there are colours
+_LINES, _MARKERS = ("-", "--", ":"), ("o", "s", "^")
+_BASELINE: Any = {"linestyle": ":", "linewidth": 1.3}
 Curve = Mapping[str, Sequence[float]]
+Points = tuple[Sequence[int], Sequence[float]]
 
 
 def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
@@ -69,10 +75,10 @@ def threshold_curve(network: Curve, original: Curve, threshold: float) -> str:
     with rc_context(_STYLE):
         figure, axes = _axes("threshold", "mean over images")
         axes.plot(network["threshold"], network["f1"], color=COLOURS[0], label="F1, network size")
-        axes.plot(original["threshold"], original["f1"], color=COLOURS[1], label="F1, original size")
+        axes.plot(original["threshold"], original["f1"], "--", color=COLOURS[1], label="F1, original size")
         if not np.isnan(network["fpr_authentic"]).all():
             axes.plot(
-                network["threshold"], network["fpr_authentic"], "--", color=COLOURS[5], label="FPR, authentic images"
+                network["threshold"], network["fpr_authentic"], ":", color=COLOURS[5], label="FPR, authentic images"
             )
         axes.axvline(threshold, color="#999", linewidth=1, linestyle=":")
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
@@ -106,7 +112,8 @@ def histogram(f1: Sequence[float]) -> str:
             mean, median = float(np.mean(f1)), float(np.median(f1))
             axes.axvline(mean, color=COLOURS[1], label=f"mean {mean:.3f}")
             axes.axvline(median, color="#333", linestyle="--", label=f"median {median:.3f}")
-            axes.legend(loc="best", fontsize=8)
+            # above: bars may stand anywhere below
+            figure.legend(loc="outside upper right", ncols=2, fontsize=8)
         axes.set_xlim(0, 1)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         return _svg(figure)
@@ -125,10 +132,14 @@ def f1_by_size(share: Sequence[float], f1: Sequence[float]) -> str:
             axes.plot(centres, means, "o-", color=COLOURS[1], label="mean of each quarter of the images")
             axes.legend(loc="best", fontsize=8)
         if len(x):
+            low, high = x.min() / 2, min(120, x.max() * 2)
             axes.set_xscale("log")
+            # between two powers of ten there would be no label: at least two of these lie within any limits
+            steps = (1, 2, 3, 5) if high < 300 * low else (1,)
+            axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.xaxis.set_minor_formatter(lambda value, _: "")
-            axes.set_xlim(x.min() / 1.5, min(120, x.max() * 1.5))
+            axes.set_xlim(low, high)
         axes.set_ylim(-0.02, 1.02)
         return _svg(figure)
 
@@ -141,23 +152,52 @@ def learning_curves(path: Path, arms: Mapping[str, Sequence[Curve]]) -> None:
         arms: For each arm the curves of its runs, with `step` and `auc` (E,); they may end at different steps.
     """
     with rc_context(_STYLE):
-        figure, axes = _axes("training step", "validation AUC (mean over tampered images)")
-        figure.set_size_inches(6.4, 3.8)
+        figure, axes = _axes("training step", "pixel AUC on the validation set\n(mean over tampered images)")
+        # room for names and lines of the legend, which stands beside the plot
+        longest = max((len(name) for name in arms), default=0)
+        figure.set_size_inches(5.6 + 0.08 * longest, max(3.8, 0.8 + 0.19 * len(arms)))
         for i, (name, curves) in enumerate(arms.items()):
-            colour, line = COLOURS[i % len(COLOURS)], "-" if i < len(COLOURS) else "--"
+            turn = i // len(COLOURS) % len(_LINES)
+            look: Any = {"color": COLOURS[i % len(COLOURS)], "linestyle": _LINES[turn], "marker": _MARKERS[turn]}
             for curve in curves:
-                axes.plot(curve["step"], curve["auc"], line, color=colour, linewidth=0.6, alpha=0.5)
+                axes.plot(curve["step"], curve["auc"], **look, linewidth=0.6, markersize=2, alpha=0.5)
             shared = sorted(set.intersection(*(set(curve["step"]) for curve in curves))) if curves else []
             mean = [np.mean([dict(zip(c["step"], c["auc"], strict=True))[step] for c in curves]) for step in shared]
-            axes.plot(shared, mean, line, color=colour, linewidth=1.8, label=_plain(f"{name} ({len(curves)})"))
+            axes.plot(shared, mean, **look, linewidth=1.8, markersize=4, label=_plain(f"{name} ({len(curves)})"))
         axes.axhline(0.5, color="#999", linewidth=1, linestyle=":")
-        axes.legend(loc="best", fontsize=8, title="arm (seeds)", title_fontsize=8)
-        with replacing(path) as partial:
-            figure.savefig(partial, dpi=150)
+        axes.xaxis.set_major_locator(_steps())
+        figure.legend(loc="outside right upper", fontsize=8, title="arm (seeds)", title_fontsize=8)
+        _save(figure, path)
+
+
+def run_curves(path: Path, losses: Mapping[str, Points], scores: Mapping[str, Points]) -> None:
+    """Losses and scores of one run over the steps of training, side by side.
+
+    Args:
+        path: A PNG or SVG to write.
+        losses: Steps and values by name.
+        scores: The same, of scores in 0..1.
+    """
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(9, 3.4))
+        for axes, curves, kind in zip(
+            figure.subplots(1, 2), (losses, scores), ("loss", "validation score"), strict=True
+        ):
+            for (name, points), colour in zip(curves.items(), COLOURS, strict=False):
+                axes.plot(*points, "o-", color=colour, markersize=3, linewidth=1.4, label=name)
+            axes.set(xlabel="training step", ylabel=kind)
+            axes.xaxis.set_major_locator(_steps())
+            if curves is scores:
+                axes.set_ylim(-0.02, 1.02)
+            if curves:
+                axes.legend(loc="best", fontsize=8)
+        _save(figure, path)
 
 
 def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Sequence[str] = ("f1", "auc")) -> None:
     """A panel for each score and distortion, a line with its 95 % band for each set; from clean to severe.
+
+    Dotted, where it is known: what calling every pixel tampered scores.
 
     Args:
         path: A PNG or SVG to write.
@@ -177,11 +217,23 @@ def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Seque
                 axes.set_title(_TITLES.get(kind, kind) if i == 0 else "", fontsize=10)
                 if j == 0:
                     axes.set_ylabel({"f1": "F1", "auc": "AUC", "iou": "IoU"}.get(score, score))
-        if len(sets) > 1:
-            handles, labels = grid[0][0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(sets)))
-        with replacing(path) as partial:
-            figure.savefig(partial, metadata={"Date": None} if path.suffix == ".svg" else {})
+        handles = [
+            *grid[0][0].get_legend_handles_labels()[0],
+            Line2D([], [], linestyle="", marker="o", markerfacecolor="white", color="#333", label="clean pictures"),
+            Line2D([], [], color="#333", label="everything called tampered", **_BASELINE),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+        _save(figure, path)
+
+
+def _steps() -> MaxNLocator:
+    """Ticks at whole steps, also where there is a single one."""
+    return MaxNLocator(integer=True, min_n_ticks=1)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {})
 
 
 def _plain(name: str) -> str:
@@ -198,4 +250,10 @@ def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], score: str, name: str, 
     places = np.arange(len(rows))
     axes.plot(places, values, "o-", color=colour, markersize=3.5, linewidth=1.5, label=_plain(name))
     axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+    clean = np.array([label == CLEAN for label in labels])
+    axes.plot(places[clean], values[clean], "o", color=colour, markerfacecolor="white", markersize=6)
+    # of a map that is the same everywhere the AUC is 0.5, by definition
+    everything: list[Any] = [0.5 if score == "auc" else row.get(f"{score}_all_tampered") for row in rows]
+    if None not in everything:
+        axes.plot(places, everything, color=colour, **_BASELINE)
     axes.set_xticks(places, labels, rotation=45 if max(map(len, labels), default=0) > 3 else 0, fontsize=8)

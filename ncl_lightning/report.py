@@ -1,6 +1,5 @@
 """report.html: what `test` found, in one file that needs nothing else."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +7,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ncl_lightning import draw, plots
@@ -146,13 +144,14 @@ def _section(number: int, part: SetReport, threshold: float) -> str:
         f"<h3>{title}</h3><div class=examples>{''.join(map(_example, group))}</div>"
         for title, group in part.examples.items()
     )
+    legend = _legend(threshold) if shown else ""
     return (
         f'<section id="set{number}"><h2>{escape(part.name)}</h2><p>{counts}.</p>'
         "<div class=top><div><table><tr><th>mean over images<th>network size<th>original size"
         f"{''.join(pixel)}</table><p class=soft>Pixel scores are means over tampered images, with bootstrap 95 % "
         f"intervals over images; a pixel is called tampered above {threshold:g}.</p></div>"
         f"<div><div class=plots>{figures}</div><table class=wide><tr><th>is the image tampered at all?<th>"
-        f"{''.join(image)}</table></div></div>{shown}</section>"
+        f"{''.join(image)}</table></div></div>{legend}{shown}</section>"
     )
 
 
@@ -164,10 +163,20 @@ def _share(row: Row) -> float:
     return tampered / max(1.0, tampered + rest)
 
 
+def _legend(threshold: float) -> str:
+    """What the colours of the examples mean."""
+    stops = (f"rgb({r},{g},{b})" for r, g, b in draw.heat(np.linspace(0, 1, 17)[None])[0].tolist())
+    return (
+        f"<p class='soft legend'>Heat map (colours: inferno): 0 <i style='background:linear-gradient(90deg,"
+        f"{','.join(stops)})'></i> 1, how sure the network is that a pixel is tampered. Overlay: the picture under "
+        f"its heat map; outlined in green: called tampered, above {threshold:g}.</p>"
+    )
+
+
 def _example(example: Example) -> str:
     row = example.row
     cells = "".join(
-        f"<figure><img alt='{caption}' src='{_picture(cell)}'><figcaption>{caption}</figcaption></figure>"
+        f"<figure><img alt='{caption}' src='{draw.data_uri(cell, 88)}'><figcaption>{caption}</figcaption></figure>"
         for caption, cell in example.cells.items()
     )
     numbers = {"F1": row["f1"], "IoU": row["iou"], "AUC": row["auc"], "AP": row["ap"]}
@@ -179,11 +188,6 @@ def _example(example: Example) -> str:
         f"<div class=example><p><b>{escape(str(row['name']))}</b> <span class=soft>{size}</span><br>{text}</p>"
         f"<div class=cells>{cells}</div></div>"
     )
-
-
-def _picture(picture: draw.Image) -> str:
-    data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
 def _run(run: Mapping[str, Any], training: str | None) -> str:
@@ -206,21 +210,27 @@ def _run(run: Mapping[str, Any], training: str | None) -> str:
 _CSS = """
 body{font:15px/1.45 system-ui,sans-serif;color:#222;background:#f4f5f7;margin:0 auto;max-width:1180px;padding:0 16px}
 h1{margin:24px 0 0}h2{margin:0 0 8px}h3{margin:22px 0 6px}
-.soft{color:#6b7280;font-weight:400}header p{margin:4px 0 10px}
+.soft{color:#6b7280;font-weight:400}header p{margin:4px 0 10px;overflow-wrap:anywhere}
 nav a{margin-right:14px}a{color:#2563a8}section{background:#fff;border:1px solid #e3e5e8;border-radius:8px;
 padding:18px 20px;margin:16px 0;overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid #eee;vertical-align:top}
 th{font-weight:600;color:#555}
 td .soft{font-size:.86em;white-space:nowrap;display:block}.facts code{overflow-wrap:anywhere;font-size:.9em}
-.top{display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start}.top>div:first-child{flex:1 1 330px}
-.top>div:last-child{flex:2 1 620px}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:14px}
+.top{display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start}
+.top>div{min-width:0}.top>div:first-child{flex:1 1 330px}.top>div:last-child{flex:2 1 620px}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(290px,100%),1fr));gap:14px}
 .wide{width:100%;margin-top:14px}
 figure{margin:0}.plot svg{width:100%;height:auto}figcaption{font-size:.85em;color:#555}.plot figcaption{font-weight:600}
-.examples{display:grid;grid-template-columns:repeat(auto-fill,minmax(500px,1fr));gap:12px}
+.examples{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(500px,100%),1fr));gap:12px}
 .example{border:1px solid #e8e8e8;border-radius:6px;padding:8px 10px}.example p{margin:0 0 6px;overflow-wrap:anywhere}
 .cells{display:grid;grid-template-columns:repeat(4,1fr);gap:6px}
 .cells img{width:100%;max-height:190px;object-fit:contain;object-position:left top;display:block}
+.legend i{display:inline-block;width:90px;height:.8em;vertical-align:-.05em;print-color-adjust:exact}
 pre{background:#f7f7f8;padding:10px;overflow-x:auto;font-size:12.5px;max-height:420px}summary{cursor:pointer;margin-top:10px}
-@media print{body{background:#fff}}
+@media(max-width:560px){body{padding:0 8px}section{padding:12px}.cells{grid-template-columns:repeat(2,1fr)}}
+@media print{@page{margin:12mm}body{background:#fff;font-size:11px;max-width:none;padding:0}nav{display:none}
+section{border:0;padding:0;overflow:visible}th,td{padding-right:8px}pre{max-height:none;white-space:pre-wrap}
+section+section{break-before:page}h2,h3,.legend{break-after:avoid}figure,tr,.example,.legend{break-inside:avoid}
+.top>div:first-child{flex-basis:200px}.top>div:last-child{flex-basis:380px}
+.plots{grid-template-columns:repeat(2,1fr)}.examples{grid-template-columns:repeat(2,1fr)}}
 """.replace("\n", "")

@@ -1,4 +1,4 @@
-"""A run's folder: config.yaml, metrics.csv, checkpoints/ and panels/ in one place, with or without W&B."""
+"""A run's folder: config.yaml, metrics.csv, curves.png, checkpoints/ and panels/ in one place, with or without W&B."""
 
 import csv
 import platform

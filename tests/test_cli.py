@@ -59,7 +59,7 @@ def test_options_are_documented() -> None:
 
 
 def test_a_run_keeps_everything_in_its_folder(trained: Path) -> None:
-    assert {"config.yaml", "metrics.csv", "checkpoints", "panels"} <= {p.name for p in trained.iterdir()}
+    assert {"config.yaml", "metrics.csv", "curves.png", "checkpoints", "panels"} <= {p.name for p in trained.iterdir()}
     assert {p.name for p in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     names = rows(trained)[0].keys()
     wanted = {

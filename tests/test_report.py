@@ -16,6 +16,7 @@ import pytest
 import yaml
 from conftest import ROOT, make_set, succeed
 
+from ncl_lightning.draw import heat
 from ncl_lightning.examples import choose
 from ncl_lightning.per_image import KEPT, read_rows, write_rows
 
@@ -132,7 +133,7 @@ def test_the_report_stands_alone(tested: tuple[Path, str], trained: Path) -> Non
     # four plots of the one set that has tampered images
     assert page.tags.count("svg") == 4
     pictures = [link for link in page.links if link.startswith("data:")]
-    # 4 best, 3 worst, and authentic images with a false positive
+    # all 7, since 4 best and 4 worst would be more, and authentic images with a false positive
     wrong = sum(row["authentic"] == "1" and float(row["fpr"]) > 0 for row in table(tested[0]))
     assert len(pictures) == 4 * (7 + wrong)
     for link in pictures:
@@ -170,9 +171,33 @@ def test_the_chosen_are_the_best_and_the_worst() -> None:
     chosen = {title: [row["index"] for row in group] for title, group in choose(rows, 2).items()}
     assert chosen == {"Best": [2, 4], "Worst": [1, 3], "Authentic images called tampered": [5]}
     # none is shown twice
-    few = choose(rows[:3], 4)
-    assert [[row["index"] for row in group] for group in few.values()] == [[2, 0], [1]]
+    for tampered, count in ((3, 4), (3, 2), (4, 2)):
+        few = choose(rows[:tampered], count)
+        shown = [[row["index"] for row in group] for group in few.values()]
+        assert shown == [[index for index in (2, 0, 3, 1) if index < tampered]]
     assert choose([], 4) == {}
+    assert list(choose(rows, 0)) == []
+
+
+def test_the_report_says_what_its_colours_mean(tested: tuple[Path, str]) -> None:
+    text = (tested[0] / "report.html").read_text()
+    legend = re.findall(r"<p class='soft legend'>.*?</p>", text)[0]
+    assert "above 0.45" in legend
+    stops = [tuple(map(int, stop)) for stop in re.findall(r"rgb\((\d+),(\d+),(\d+)\)", legend)]
+    # the colours of the heat maps themselves, from 0 to 1
+    assert [stops[0], stops[len(stops) // 2], stops[-1]] == [
+        tuple(heat(np.array([[value]]))[0, 0].tolist()) for value in (0, 0.5, 1)
+    ]
+    assert text.index(legend) < text.index("data:image/jpeg")
+
+
+def test_the_report_fits_phones_and_paper(tested: tuple[Path, str]) -> None:
+    (style,) = re.findall(r"<style>(.*?)</style>", (tested[0] / "report.html").read_text())
+    # columns that are wider than the screen would be cut off
+    assert not re.findall(r"minmax\(\d\d\dpx", style)
+    (printed,) = re.findall(r"@media print\{((?:[^{}]*\{[^{}]*\})*)\}", style)
+    kept = re.findall(r"([^{}]+)\{break-inside:avoid\}", printed)[0].split(",")
+    assert {"figure", "tr", ".example"} <= set(kept)
 
 
 def test_rows_survive_the_file(tmp_path: Path) -> None:
