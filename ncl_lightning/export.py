@@ -22,6 +22,7 @@ _KEPT = (
     "hyper_parameters",
     "datamodule_hyper_parameters",
     "val_threshold",
+    "seed",
     "epoch",
     "global_step",
     "pytorch-lightning_version",

@@ -116,7 +116,7 @@ def _section(number: int, part: SetReport, threshold: float) -> str:
     scores = part.scores
     counts = f"{scores['images']} images: {scores['tampered_images']} tampered, {scores['authentic_images']} authentic"
     if scores.get("empty_images"):
-        counts += f", {scores['empty_images']} neither (no valid pixel, or no tampered one left)"
+        counts += f", {scores['empty_images']} in neither mean (no tampered pixel left, or no valid one)"
     pixel = [
         f"<tr><td>{label}<td>{_value(scores, key)}<td>{_value(scores, f'{key}_original')}"
         for key, label in LABELS.items()
@@ -200,7 +200,7 @@ def _run(run: Mapping[str, Any], training: str | None) -> str:
         "processes": run.get("processes"),
     }
     table = "".join(f"<tr><td>{key}<td><code>{escape(str(value))}</code>" for key, value in facts.items())
-    config = json.dumps({key: run[key] for key in ("model", "data") if key in run}, indent=2)
+    config = json.dumps({key: run[key] for key in ("model", "data", "training") if key in run}, indent=2)
     folded = f"<details open><summary>model and data of this test</summary><pre>{escape(config)}</pre></details>"
     if training:
         folded += f"<details><summary>config.yaml of the training run</summary><pre>{escape(training)}</pre></details>"
