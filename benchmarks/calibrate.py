@@ -59,7 +59,7 @@ def samples(module: NCLModule, transform: Any, source: str, most: int) -> dict[s
             image, mask = change(picture.image, picture.mask, index)
             framed = frame(Picture(image, mask, picture.authentic, picture.name), transform, (0, 0, index), False)
             with torch.inference_mode():
-                logits = module(framed["image"][None]).logits[0][framed["valid"]].float().numpy()
+                logits = module.logits(framed["image"][None])[0][framed["valid"]].numpy()
             tampered = framed["mask"][framed["valid"]].numpy() > 0.5
             chosen = rng.choice(len(logits), min(PIXELS, len(logits)), replace=False)
             found[f"{source}, {kind}"].append(Sample(logits[chosen], tampered[chosen]))

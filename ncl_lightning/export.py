@@ -16,7 +16,8 @@ from ncl_lightning.leakage import LeakageGuard
 from ncl_lightning.typed import run_typed
 
 # the others are the optimizer's, the loops' and the callbacks', which hold paths
-_SUFFIXES = (".ckpt", ".pt", ".pth")
+# whoever names one of these expects its format
+_OTHERS = (".onnx", ".safetensors", ".ts", ".torchscript", ".engine", ".tflite", ".pb", ".h5")
 _KEPT = (
     "state_dict",
     "hyper_parameters",
@@ -38,6 +39,7 @@ def export(
     out: Path,
     threshold: float = 0.5,
     calibration: tuple[float, float] | None = None,
+    second_look: int | None = None,
     fingerprints: bool = True,
     mean_with: list[str] | None = None,
 ) -> None:
@@ -48,17 +50,19 @@ def export(
 
     Args:
         ckpt: Checkpoint of a run; `best` or `last`, that of the newest run below runs/; or `shipped`.
-        out: File to write, called .ckpt, .pt or .pth; it must not exist.
+        out: File to write, best called .ckpt; it must not exist.
         threshold: A good threshold, such as validation's best one: the logits are moved so that it comes to
             lie at 0.5, where everybody cuts. Ranks, and so AUC and average precision, stay.
         calibration: Scale and shift of the logits by which values become probabilities (Platt 1999), such as
             benchmarks/calibrate.py fits; `[0.8, -2.1]`, say. Each picture is then cut at its own (`model.own_cut`).
+        second_look: Let `model.second_look` be this: pixels of the longer side from which on pictures are looked at a
+            second time, at half size.
         fingerprints: Keep the fingerprints (32×32 grey thumbnails) of the training and validation pictures, by which
             `test` refuses to score on them.
         mean_with: Checkpoints of other runs of the same network that went on from the same weights: each weight written
             is the mean of all (a model soup, Wortsman et al. 2022), which is often better than either.
     """
-    if out.suffix not in _SUFFIXES:
+    if out.suffix.lower() in _OTHERS:
         raise InputError(f"{out}: a PyTorch checkpoint is written, and no other format; name it {out.stem}.ckpt")
     file = named_checkpoint(ckpt, Path("runs"))
     checkpoint = load_checkpoint(file)
@@ -82,6 +86,8 @@ def export(
     if calibration:
         _move(kept, *calibration)
         kept["hyper_parameters"]["own_cut"] = True
+    if second_look:
+        kept["hyper_parameters"]["second_look"] = second_look
     if fingerprints and _GUARD in checkpoint:
         kept[_GUARD] = checkpoint[_GUARD]
     kept["ncl_lightning_version"] = version("ncl_lightning")

@@ -12,6 +12,7 @@ _OF_EVALUATION = {
     "model.threshold",
     "model.copies",
     "model.own_cut",
+    "model.second_look",
     "data.size",
     "data.eval_sizing",
     "data.max_size",

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 from torchmetrics import MeanMetric
 
 from ncl_lightning.checkpoints import follow_the_folder, load_checkpoint, take_weights
@@ -32,6 +32,9 @@ class _Explained(NamedTuple):
     probability: Tensor
     copies: list[list[Copy]]
     highest: Tensor | None
+
+
+SECOND = 0.25  # weight of a second look
 
 
 class NCLModule(LightningModule):
@@ -70,6 +73,8 @@ class NCLModule(LightningModule):
             which chooses checkpoints and the threshold of `f1_val`, looks at the network alone.
         own_cut: In tests and predictions, move each picture's map so that 0.5 lies where its F1 is expected to be best
             (`ncl_lightning.cut`). For networks whose values are probabilities, as after `export --calibration`.
+        second_look: In tests and predictions, look at pictures whose longer side has that many pixels or more a second
+            time, at half size, where what was saved coarsely or enlarged shows better; the logits count three to one.
         conventions: Score tests by these code bases' definitions, too: `benco` at network size, `mvss` and `trufor` at
             original size (`ncl_lightning.conventions`); `f1_benco` and so on in results.json.
         compile: Train with a compiled network (torch.compile; a CPU needs a C++ compiler for it): the first step takes
@@ -111,6 +116,7 @@ class NCLModule(LightningModule):
         threshold: float = 0.5,
         copies: bool = False,
         own_cut: bool = False,
+        second_look: int | None = None,
         conventions: list[Literal["benco", "mvss", "trufor"]] = [],  # noqa: B006
         compile: bool = False,
         mean: list[float] = [0.485, 0.456, 0.406],  # noqa: B006 (a plain list, as a config gives it)
@@ -126,6 +132,8 @@ class NCLModule(LightningModule):
         for name, value in (("lr", lr), ("weight_decay", weight_decay), ("warmup", warmup)):
             if not 0 <= value < math.inf:
                 raise InputError(f"model.{name} is {value}: give a number that is not negative")
+        if second_look is not None and second_look < 1:
+            raise InputError(f"model.second_look is {second_look}: give a number of pixels, such as 640")
         try:
             self.network: nn.Module = (
                 instantiate(network, "model.network")
@@ -190,6 +198,18 @@ class NCLModule(LightningModule):
         # of the weights' type, where all is in halves (`bf16-true`)
         return network(((image - self.mean) / self.std).to(self.mean.dtype))
 
+    def logits(self, image: Tensor) -> Tensor:
+        """Logits (B,1,H,W), fp32, of pictures as `forward` takes them; where wanted, with those of a second look."""
+        first: Tensor = self(image).logits.float()
+        least = self.hparams["second_look"]
+        if least is None or max(image.shape[-2:]) < least:
+            return first
+        half = avg_pool2d(image.float(), 2)
+        # in whole grey values, as pictures come
+        second = self(half.round().to(image.dtype) if image.dtype == torch.uint8 else half).logits.float()
+        second = interpolate(second, first.shape[-2:], mode="bilinear")
+        return (1 - SECOND) * first + SECOND * second
+
     def probability(self, image: Tensor, content: Tensor | None = None) -> Tensor:
         """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, in the light of `copies`.
 
@@ -204,7 +224,7 @@ class NCLModule(LightningModule):
         """`probability`, and what it goes by."""
         # a picture of one colour has no traces, and a network that looks for what is unlike the rest finds anything
         varied = (image.flatten(2) != image.flatten(2)[..., :1]).any(2).any(1)
-        probability = self(image).logits.float().sigmoid() * varied.view(-1, 1, 1, 1)
+        probability = self.logits(image).sigmoid() * varied.view(-1, 1, 1, 1)
         if not probability.isfinite().all():
             raise InputError(
                 "the network's output is no number: the checkpoint is damaged, or the precision too low for it "

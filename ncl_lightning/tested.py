@@ -11,7 +11,7 @@ from ncl_lightning.files import file_hash
 from ncl_lightning.options import flat
 
 # of the options of a test, those that move its scores
-_TEST_MODEL = ("threshold", "copies", "own_cut")
+_TEST_MODEL = ("threshold", "copies", "own_cut", "second_look")
 _TEST_DATA = ("size", "eval_sizing", "max_size")
 # of the training's, those that do not
 _IDLE = ("test", "predict", "num_workers", "eval_batch_size", "leakage", "counts")
