@@ -5,7 +5,6 @@ paired bootstrap of the scores averaged over seeds, and by one that draws the se
 where both arms ran with the same ones.
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,20 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from ncl_lightning.curves import points
 from ncl_lightning.files import write_json, write_text
-from ncl_lightning.pairing import Arm, compare, load, one_run_each
+from ncl_lightning.pairing import FEWEST, Arm, compare, load, one_run_each, too_few
 from ncl_lightning.plots import learning_curves
 from ncl_lightning.sweeps import Run
 
 SCORES = {"auc": "AUC", "ap": "AP", "f1_val": "F1 (val. threshold)", "f1": "F1 (model.threshold)"}
 
 
-def summarise(out: Path, runs: Sequence[Run]) -> str:
+def summarise(out: Path, runs: Sequence[Run], notice: str = "") -> str:
     """Write table.md, comparisons.json and figure.png of finished runs, and return the table.
 
     Args:
         out: Folder to write into, and that holds the runs' folders with test/per_image.csv and version_*/metrics.csv.
         runs: The finished runs.
+        notice: What a reader of the table must know first.
     """
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
@@ -40,7 +41,7 @@ def summarise(out: Path, runs: Sequence[Run]) -> str:
         for name, group in groups.items()
     ]
     found = compare(arms, scores=tuple(SCORES)) if len(arms) > 1 else []
-    text = f"{_table(arms)}\n{_differences(found)}"
+    text = "\n".join([*([f"{notice[:1].upper()}{notice[1:]}\n"] if notice else []), _table(arms), _differences(found)])
     write_text(out / "table.md", text)
     write_json(out / "comparisons.json", found)
     curves = {
@@ -53,15 +54,18 @@ def summarise(out: Path, runs: Sequence[Run]) -> str:
 
 def _table(arms: Sequence[Arm]) -> str:
     """Rows of Markdown: the arms on each set, and calling everything tampered."""
+    counts: list[str] = []
     lines = [f"| set | arm | seeds | {' | '.join(SCORES.values())} |", f"|{' --- |' * (3 + len(SCORES))}"]
     for name in dict.fromkeys(key[0] for key in arms[0].runs[0]):
         keys = [key for key in arms[0].runs[0] if key[0] == name]
+        scored = int(sum(bool(arms[0].runs[0][key]["tampered"]) for key in keys))
+        counts.append(f"{name}: scores are means over {scored} tampered images of {len(keys)}.")
         for arm in arms:
             cells = (_spread(_means(arm.of_runs(keys, score))) for score in SCORES)
             lines.append(f"| {name} | {arm.name} | {len(arm.runs)} | {' | '.join(cells)} |")
         everything = _spread(_means(arms[0].of_runs(keys, "f1_all_tampered")[:1]))
         lines.append(f"| {name} | *everything tampered* | | .500 | | {everything} | {everything} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *counts]) + "\n"
 
 
 def _means(scores: np.ndarray) -> np.ndarray:
@@ -88,7 +92,10 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> str:
         f"| {_ends(*one['over_images'])} | {' | '.join(_over_seeds(one))} |"
         for one in found
     ]
-    note = f"Of {len(found)} differences at most about 5 % would hold where there is none."
+    note = (
+        f"`holds`: the interval over images and seeds leaves out 0, and there are {FEWEST} images or more. Did no arm "
+        f"differ from another, at most about one in twenty of these {len(found)} differences would hold, by chance."
+    )
     if any(map(one_run_each, found)):
         note += " Of one run each, nothing is known over seeds."
     return "\n".join([*lines, "", note if found else ""]) + "\n"
@@ -98,7 +105,8 @@ def _over_seeds(one: Mapping[str, Any]) -> tuple[str, str]:
     """The interval over images and seeds, and whether the difference holds."""
     if one_run_each(one):
         return "–", "–"
-    return _ends(one["low"], one["high"]), "yes" if one["holds"] else "no"
+    few = f"too few images ({one['images']} < {FEWEST})" if too_few(one) else "no"
+    return _ends(one["low"], one["high"]), "yes" if one["holds"] else few
 
 
 def _ends(low: float, high: float) -> str:
@@ -106,9 +114,8 @@ def _ends(low: float, high: float) -> str:
 
 
 def _curve(folder: Path) -> dict[str, list[float]]:
-    """`step` and the validation `auc` of a run, from its metrics.csv."""
-    steps: dict[int, float] = {}
-    for file in sorted(folder.glob("version_*/metrics.csv")):
-        with file.open(newline="", encoding="utf-8") as stream:
-            steps |= {int(row["step"]): float(row["val/auc"]) for row in csv.DictReader(stream) if row.get("val/auc")}
+    """`step`, counted as the terminal does, and the validation `auc` of a run, from its metrics.csv."""
+    files = sorted(folder.glob("version_*/metrics.csv"))
+    found = [points(file, ("val/auc",)).get("val/auc", ([], [])) for file in files]
+    steps = {step: value for pair in found for step, value in zip(*pair, strict=True)}
     return {"step": [float(step) for step in sorted(steps)], "auc": [steps[step] for step in sorted(steps)]}

@@ -93,7 +93,10 @@ class NCLCLI(LightningCLI):
         if options.ckpt_path:
             # of a fit this folder holds the runs; of the others it is where they write
             given = options.trainer.default_root_dir if command in ("fit", "validate") else None
-            options.ckpt_path = named_checkpoint(options.ckpt_path, Path(given or "runs"))
+            asked = options.ckpt_path
+            options.ckpt_path = named_checkpoint(asked, Path(given or "runs"))
+            if asked in ("best", "last"):
+                rank_zero_info(f"--ckpt_path {asked}, of the newest run: {options.ckpt_path}")
         path = options.ckpt_path
         # Lightning finds those two itself
         if path in (None, "hpc", "registry"):

@@ -89,6 +89,12 @@ def _notes(found: Sequence[dict[str, Any]], level: float) -> list[str]:
     notes[0] += f" (where nothing differs, {by_chance}; of fewer than {FEWEST} images none does)."
     if any(single):
         notes.append("One run each: the intervals are over images alone. To compare methods, give seeds by --group.")
+    low = [one for one in found if one["floor"] is not None and max(one["mean_a"], one["mean_b"]) <= one["floor"]]
+    if low:
+        named = dict.fromkeys(f"{one['set']}: {one['score']} {one['floor']:.3f}" for one in low)
+        notes.append(
+            f"Neither is above calling everything tampered ({', '.join(named)}): no winner there, whatever holds."
+        )
     if any(one["seeds_paired"] for one in found):
         notes.append("Groups of the same seeds are compared seed by seed.")
     return notes

@@ -24,14 +24,17 @@ def write_curves(folder: Path) -> None:
 
 
 def points(file: Path, names: tuple[str, ...]) -> dict[str, Points]:
-    """Steps and values of the columns that a metrics.csv has, by name; none where there is no such file."""
+    """Steps, counted as the terminal does, and values of the columns that a metrics.csv has, by name.
+
+    None where there is no such file.
+    """
     if not file.is_file():
         return {}
     with file.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     filled = {name: [row for row in rows if row.get(name)] for name in names}
     return {
-        name: ([int(row["step"]) for row in kept], [float(row[name]) for row in kept])
+        name: ([int(row["step"]) + 1 for row in kept], [float(row[name]) for row in kept])
         for name, kept in filled.items()
         if kept
     }

@@ -10,6 +10,8 @@ import json
 import os
 import signal
 import sys
+import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,11 @@ from ncl_lightning.runs import has_trained
 from ncl_lightning.sweeps import Run, expand, of_training, settings
 from ncl_lightning.typed import run_typed
 
+_ON_VALIDATION = (
+    "runs are scored on their validation data, by which their best checkpoint was chosen. That serves to choose "
+    "settings, not to report scores."
+)
+
 
 def experiment(file: Path, out: Path | None = None, only_table: bool = False) -> None:
     """Run a sweep file's grid here, skipping what is done, and write one table and one figure.
@@ -41,10 +48,7 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
         _same_training(run, out / run.name)
     untested = [run for run in runs if run.on_validation()]
     if untested:
-        print(
-            f"{file} names no test set (data.test): runs are scored on their validation data, by which their best "
-            "checkpoint was chosen. That serves to choose settings, not to report scores."
-        )
+        print(f"{file} names no test set (data.test): {_ON_VALIDATION}")
     failed = []
     hopeless = None
     for number, run in enumerate(runs, 1):
@@ -55,10 +59,12 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
         try:
             # let go of when this process and the run have ended, however they end
             with FileLock(folder / "lock", timeout=0) as lock:
-                print(f"[{number} of {len(runs)}] {run.name}", flush=True)
+                begun = time.monotonic()
+                print(f"[{number} of {len(runs)}] {run.name}: what it says is in {folder / 'log.txt'}", flush=True)
                 _same_training(run, folder)
-                _note(run, folder)
-                reason = _finish(run, folder, _descriptors(lock))
+                reason = _finish(run, folder, _descriptors(lock), trained=_note(run, folder))
+                if not reason:
+                    print(f"  done in {timedelta(seconds=round(time.monotonic() - begun))}", flush=True)
                 if reason and not has_trained(folder):
                     hopeless = f"{run.name} failed before its first training step: {reason} ({folder / 'log.txt'})"
                     # it came to nothing that other settings could be mixed into: they may be mended
@@ -71,7 +77,7 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
             print(f"[{number} of {len(runs)}] {run.name} is being run by another process: left to it", flush=True)
     done = [run for run in runs if _is_done(run, out / run.name)]
     if done:
-        text = summarise(out, done)
+        text = summarise(out, done, _ON_VALIDATION if untested else "")
         if sys.stdout.isatty():
             Console().print(Markdown(text))
         else:
@@ -118,12 +124,17 @@ def _is_done(run: Run, folder: Path) -> bool:
     return (folder / "test" / "results.json").is_file() and _noted(folder) in (None, run.settings())
 
 
-def _note(run: Run, folder: Path) -> None:
-    """Note what a run's folder is for; a test on other sets than that is no result of it."""
-    if _noted(folder) not in (None, run.settings()):
-        (folder / "test" / "results.json").unlink(missing_ok=True)
+def _note(run: Run, folder: Path) -> bool:
+    """Note what a run's folder is for, and put aside a test on other sets than that; whether there was one."""
+    results = folder / "test" / "results.json"
+    other = _noted(folder) not in (None, run.settings()) and results.is_file()
+    if other:
+        aside = folder / f"test-{datetime.fromtimestamp(results.stat().st_mtime):%Y-%m-%d_%H-%M-%S}"
+        results.parent.rename(aside)
+        print(f"  trained before, and tested on other sets: those results are in {aside}", flush=True)
     configs = {str(path): path.read_text("utf-8") for path in run.configs()}
     write_json(folder / "run.json", {"fit": list(run.fit[1:]), "configs": configs})
+    return other
 
 
 def _descriptors(lock: BaseFileLock) -> list[int]:
@@ -132,7 +143,7 @@ def _descriptors(lock: BaseFileLock) -> list[int]:
     return [held] if os.name == "posix" and held is not None else []
 
 
-def _finish(run: Run, folder: Path, held: list[int]) -> str | None:
+def _finish(run: Run, folder: Path, held: list[int], trained: bool) -> str | None:
     """Train, or go on training, and test the best checkpoint. None where both succeeded, else why not."""
     log = folder / "log.txt"
     fit = [*run.fit, f"--trainer.default_root_dir={folder}"]
@@ -141,7 +152,7 @@ def _finish(run: Run, folder: Path, held: list[int]) -> str | None:
         fit.append(f"--ckpt_path={last}")
     # where it logs to W&B: what it is called there
     called = {"WANDB_NAME": run.name, "WANDB_RUN_GROUP": folder.parent.name}
-    reason = run_logged(fit, log, held, called)
+    reason = None if trained else run_logged(fit, log, held, called)
     if reason:
         return reason
     best = newest_checkpoint("best", folder)

@@ -145,21 +145,25 @@ def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
         sets = "; ".join(f"{name}: half score {median(one):.2f} or more" for name, one in untouched.scores.items())
         scale = (
             f"For comparison, untouched photographs: {escape(sets)}. Beside each score stands how many of them "
-            "score as high, in the set where most do; half or more: nothing stands out. Larger photographs were not "
-            "measured; they may well score higher, since there is more in them."
+            "score as high, in that set in which most do; where half or more do, nothing stands out. So few "
+            "photographs say little of rare cases: none of 100 may still be 3 % of all. Larger ones were not measured; "
+            "they may well score higher, since there is more in them."
         )
     else:
         scale = (
-            "How untouched photographs score with this checkpoint was not measured: predict some of your own, and "
-            "compare. At 0.5 or less, nothing stands out."
+            "How untouched photographs score with this checkpoint was not measured, so that a score says nothing by "
+            "itself: predict some of your own, and compare. The outline is dashed at 0.5 or less."
         )
     cut = (
-        "Each map was moved so that its best cut lies at 0.5 (own_cut), so that nearly every picture has an outline, "
-        "manipulated or not; the score was taken before. "
+        "The outline encloses the most suspicious part of each picture, at a threshold of its own, and nearly every "
+        "picture has such a part, manipulated or not; heat maps are shifted to that threshold, so their values are no "
+        "scores (docs/maps.md, option own_cut). "
     )
     return (
         "<p><strong>A heat map is a lead, not a proof: untouched pictures light up, too.</strong> The highest "
-        f"probability in a picture is its score as a whole, and the order of this page. {scale}</p><p>Overlay: the "
+        "probability in a picture (`highest` in predictions.csv) is its score as a whole, and the order of this page. "
+        "<strong>It says nothing of whether the outline is in the right place</strong>: of a manipulated picture, too, "
+        f"something else may be outlined. {scale}</p><p>Overlay: the "
         f"stronger the colour, the more suspicious. In green: the part above {model['threshold']:g}, with a dashed "
         f"outline where nothing stands out. {cut if model.get('own_cut') else ''}In blue, joined by a line: two places "
         "that are alike; tiles, windows and text are, by nature. Heat map: the brighter, the more suspicious.</p>"
@@ -170,10 +174,10 @@ def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
 def _score(one: Predicted, untouched: Untouched | None) -> str:
     highest, share = one.highest or 0, one.untouched_as_high
     compared = []
-    if share is not None:
-        larger = untouched is not None and (one.width or 0) * (one.height or 0) > untouched.pixels
-        many, smaller = f"{share:.0%}" if share else "none", "smaller, " if larger else ""
-        compared.append(f"{many} of the {smaller}untouched photographs score as high")
+    if untouched is not None and share is not None:
+        many, of, which = untouched.most(highest)
+        smaller = ", all of them smaller" if (one.width or 0) * (one.height or 0) > untouched.pixels else ""
+        compared.append(f"{many or 'none'} of {of} untouched photographs score as high ({escape(which)}{smaller})")
     if not stands_out(highest, share):
         compared.append("nothing stands out")
     return ": ".join([f"score {highest:.2f}", *compared])

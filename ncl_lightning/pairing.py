@@ -133,7 +133,8 @@ def compare(
     Returns:
         For each, plain numbers: `set`, `score`, `a`, `b`, `images` (pairs), `mean_a`, `mean_b`, `runs_a`, `runs_b`
         (each run's mean), `difference` (b - a) with its interval over images and runs, `low` and `high`, and the one
-        over images alone, `over_images`; `seeds_paired` (images are always paired; whether runs are, too, seed by
+        over images alone, `over_images`; `floor`, what calling everything tampered scores (None where that is not
+        known); `seeds_paired` (images are always paired; whether runs are, too, seed by
         seed); `holds` (the former interval leaves out 0, and they are FEWEST images or more) and `better` (that arm's
         name, or None).
     """
@@ -168,6 +169,7 @@ def compare(
                     "high": high,
                     "over_images": over_images,
                     "seeds_paired": seeds_paired,
+                    "floor": _floor(a, keys, score),
                     "holds": holds,
                     "better": better,
                 }
@@ -189,6 +191,16 @@ def scored_at_one_size(arms: Sequence[Arm]) -> list[str]:
         same = all(kind in row and row[kind] == row[f"{kind}_original"] for kind in kinds)
         sets[name] = sets.get(name, True) and same
     return [name for name, same in sets.items() if same]
+
+
+def _floor(arm: Arm, keys: Sequence[Key], score: str) -> float | None:
+    """What a map without any merit scores: everything tampered, or a constant; None where that is not known."""
+    if score.removesuffix("_original") == "auc":
+        return 0.5
+    if not score.startswith("f1"):
+        return None
+    everything = arm.values(keys, "f1_all_tampered")
+    return float(np.nanmean(everything)) if not np.isnan(everything).all() else None
 
 
 def one_run_each(found: Mapping[str, Any]) -> bool:

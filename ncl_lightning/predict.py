@@ -28,6 +28,7 @@ from ncl_lightning.pictures import OUTPUTS, named_paths, named_pictures, output_
 from ncl_lightning.runs import environment, of_all_processes
 from ncl_lightning.untouched import untouched_of
 
+_LEAST = 64  # pixels of the shorter side: smaller ones hold some few blocks of JPEG
 CSV, PAGE, ABOUT = "predictions.csv", "predictions.html", "predictions.json"
 
 
@@ -246,6 +247,8 @@ def _at_size(copy: Copy, height: int, width: int) -> tuple[draw.Region, draw.Reg
 
 def _reduced(size: tuple[int, ...], network: tuple[int, ...]) -> str:
     """What a picture (H, W) became for the network, if anything."""
+    if min(size) < _LEAST:
+        return "too small to say anything of"
     if size == network:
         return ""
     how = "downscaled" if network[0] * network[1] < size[0] * size[1] else "resized"

@@ -168,7 +168,8 @@ def _legend(threshold: float) -> str:
     stops = (f"rgb({r},{g},{b})" for r, g, b in draw.heat(np.linspace(0, 1, 17)[None])[0].tolist())
     return (
         f"<p class='soft legend'>Heat map (colours: inferno): 0 <i style='background:linear-gradient(90deg,"
-        f"{','.join(stops)})'></i> 1, how sure the network is that a pixel is tampered. Overlay: the picture under "
+        f"{','.join(stops)})'></i> 1, how suspicious a pixel is (a probability, "
+        "unless `own_cut` moved it). Overlay: the picture under "
         f"its heat map; outlined in green: called tampered, above {threshold:g}.</p>"
     )
 

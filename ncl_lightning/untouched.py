@@ -31,7 +31,14 @@ class Untouched:
 
         Sets differ, and nobody knows which one a picture is like: rather too many than too few.
         """
-        return max(sum(score >= highest for score in one) / len(one) for one in self.scores.values())
+        many, of, _ = self.most(highest)
+        return many / of
+
+    def most(self, highest: float) -> tuple[int, int, str]:
+        """How many score as high, of how many, and of which set."""
+        counts = [(sum(s >= highest for s in scores), len(scores), name) for name, scores in self.scores.items()]
+        # where none does anywhere, the largest set says most
+        return max(counts, key=lambda one: (one[0] / one[1], one[1]))
 
 
 def untouched_of(run: Mapping[str, Any]) -> Untouched | None:

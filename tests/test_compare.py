@@ -372,3 +372,18 @@ def test_what_a_user_can_mend_is_one_line(tmp_path: Path, arguments: list[str], 
     assert "Traceback" not in done.stderr
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_where_neither_beats_calling_everything_tampered_there_is_no_winner(tmp_path: Path) -> None:
+    """A difference may hold between two that have learned nothing."""
+    for name, lead in (("a", 0.0), ("b", 0.1)):
+        folder = result(tmp_path / name, [0.1 + lead + n / 1000 for n in range(20)], name="s")
+        rows = [
+            row | {"f1_all_tampered": 0.4 if row["tampered"] else None} for row in read_rows(folder / "per_image.csv")
+        ]
+        write_rows(folder / "per_image.csv", rows)
+    done = succeed("compare", tmp_path / "a", tmp_path / "b", "--json", tmp_path / "found.json")
+    said = " ".join(done.stdout.split())
+    assert "Neither is above calling everything tampered (s: f1 0.400, s: auc 0.500, " in said
+    found = json.loads((tmp_path / "found.json").read_text())["comparisons"]
+    assert {one["score"]: one["floor"] for one in found if one["score"] in ("f1", "auc")} == {"f1": 0.4, "auc": 0.5}

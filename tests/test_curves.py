@@ -14,13 +14,13 @@ HEAD = "epoch,step,train/loss,val/auc,val/f1,val/loss\n"
 
 def test_points_are_those_of_the_table(tmp_path: Path) -> None:
     file = tmp_path / "metrics.csv"
-    # a row of validation and one of training for each epoch
+    # a row of validation and one of training for each epoch; the terminal calls the first step 1
     file.write_text(f"{HEAD}0,5,,0.5,0.25,2\n0,5,3,,,\n1,11,,0.75,,1.5\n1,11,2.5,,,\n")
     assert points(file, ("train/loss", "val/loss")) == {
-        "train/loss": ([5, 11], [3, 2.5]),
-        "val/loss": ([5, 11], [2, 1.5]),
+        "train/loss": ([6, 12], [3, 2.5]),
+        "val/loss": ([6, 12], [2, 1.5]),
     }
-    assert points(file, ("val/f1", "val/nothing")) == {"val/f1": ([5], [0.25])}
+    assert points(file, ("val/f1", "val/nothing")) == {"val/f1": ([6], [0.25])}
     assert points(tmp_path / "none.csv", ("val/f1",)) == {}
 
 

@@ -117,7 +117,10 @@ def test_other_test_sets_take_no_other_training(tmp_path: Path, sweep: Path) -> 
     out = tmp_path / "out"
     done = succeed("experiment", sweep, "--out", out)
     assert "names no test set (data.test): runs are scored on their validation data" in done.stdout
-    assert "| val | tiny |" in (out / "table.md").read_text()
+    table = (out / "table.md").read_text()
+    assert "| val | tiny |" in table
+    assert table.startswith("Runs are scored on their validation data")
+    assert "val: scores are means over 4 tampered images of 5." in table
     weights = {file: file.stat().st_mtime_ns for file in out.rglob("best.ckpt")}
 
     content["command"].insert(-1, test)
@@ -126,6 +129,10 @@ def test_other_test_sets_take_no_other_training(tmp_path: Path, sweep: Path) -> 
     done = succeed("experiment", sweep, "--out", out)
     assert "1 of 1 runs are done" in done.stdout
     assert "validation data" not in done.stdout
+    # what was trained is not trained again, and no results are lost
+    assert (out / "tiny-seed0" / "log.txt").read_text().count(" fit ") == 1
+    (aside,) = (out / "tiny-seed0").glob("test-*")
+    assert list(json.loads((aside / "results.json").read_text())["sets"]) == ["val"]
     table = (out / "table.md").read_text()
     assert "| tiny | tiny |" in table
     assert "| val |" not in table
