@@ -142,7 +142,8 @@ def _facts(run: Mapping[str, Any]) -> str:
 
 def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
     if untouched:
-        sets = "; ".join(f"{name}: half score {median(one):.2f} or more" for name, one in untouched.scores.items())
+        named = untouched.scores.items()
+        sets = "; ".join(f"{len(one)} {name}: half score {median(one):.2f} or more" for name, one in named)
         scale = (
             f"For comparison, untouched photographs: {escape(sets)}. Beside each score stands how many of them "
             "score as high, in that set in which most do; where half or more do, nothing stands out. So few "
@@ -161,8 +162,8 @@ def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
     )
     return (
         "<p><strong>A heat map is a lead, not a proof: untouched pictures light up, too.</strong> The highest "
-        "probability in a picture (`highest` in predictions.csv) is its score as a whole, and the order of this page. "
-        "<strong>It says nothing of whether the outline is in the right place</strong>: of a manipulated picture, too, "
+        "probability in a picture (<code>highest</code> in predictions.csv) is its score as a whole, and the order of this "
+        "page. <strong>It says nothing of whether the outline is in the right place</strong>: of a manipulated picture, too, "
         f"something else may be outlined. {scale}</p><p>Overlay: the "
         f"stronger the colour, the more suspicious. In green: the part above {model['threshold']:g}, with a dashed "
         f"outline where nothing stands out. {cut if model.get('own_cut') else ''}In blue, joined by a line: two places "
@@ -177,7 +178,7 @@ def _score(one: Predicted, untouched: Untouched | None) -> str:
     if untouched is not None and share is not None:
         many, of, which = untouched.most(highest)
         smaller = ", all of them smaller" if (one.width or 0) * (one.height or 0) > untouched.pixels else ""
-        compared.append(f"{many or 'none'} of {of} untouched photographs score as high ({escape(which)}{smaller})")
+        compared.append(f"{many or 'none'} of {of} untouched ones score as high ({escape(which)}{smaller})")
     if not stands_out(highest, share):
         compared.append("nothing stands out")
     return ": ".join([f"score {highest:.2f}", *compared])

@@ -65,14 +65,14 @@ def test_a_score_stands_beside_those_of_untouched_photographs(tmp_path: Path) ->
         one = replace(ONE, highest=score, untouched_as_high=UNTOUCHED.as_high(score), **other)
         return re.search(r"score 0[^<;]+(?=<br>)", page_of(tmp_path, [one], [one.picture], UNTOUCHED))[0]
 
-    assert said(0.75) == "score 0.75: 1 of 4 untouched photographs score as high (cats)"
-    assert said(0.95) == "score 0.95: none of 5 untouched photographs score as high (dogs)"
-    assert said(0.5) == "score 0.50: 3 of 5 untouched photographs score as high (dogs): nothing stands out"
+    assert said(0.75) == "score 0.75: 1 of 4 untouched ones score as high (cats)"
+    assert said(0.95) == "score 0.95: none of 5 untouched ones score as high (dogs)"
+    assert said(0.5) == "score 0.50: 3 of 5 untouched ones score as high (dogs): nothing stands out"
     # what was measured is said to be of smaller ones
-    assert said(0.75, width=641) == "score 0.75: 1 of 4 untouched photographs score as high (cats, all of them smaller)"
+    assert said(0.75, width=641) == "score 0.75: 1 of 4 untouched ones score as high (cats, all of them smaller)"
     page = page_of(tmp_path, [ONE], [ONE.picture])
     assert "with this checkpoint was not measured" in page
-    assert "untouched photographs score as high" not in page
+    assert "untouched ones score as high" not in page
     assert [stands_out(0.6, None), stands_out(0.5, None), stands_out(0.9, 0.5), stands_out(0.1, 0.4)] == [
         True, False, False, True
     ]  # fmt: skip
