@@ -162,9 +162,9 @@ def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
     )
     return (
         "<p><strong>A heat map is a lead, not a proof: untouched pictures light up, too.</strong> The highest "
-        "probability in a picture (<code>highest</code> in predictions.csv) is its score as a whole, and the order of this "
-        "page. <strong>It says nothing of whether the outline is in the right place</strong>: of a manipulated picture, too, "
-        f"something else may be outlined. {scale}</p><p>Overlay: the "
+        "probability in a picture (<code>highest</code> in predictions.csv) is its score as a whole, and the order of "
+        "this page. <strong>It says nothing of whether the outline is in the right place</strong>: of a manipulated "
+        f"picture, too, something else may be outlined. {scale}</p><p>Overlay: the "
         f"stronger the colour, the more suspicious. In green: the part above {model['threshold']:g}, with a dashed "
         f"outline where nothing stands out. {cut if model.get('own_cut') else ''}In blue, joined by a line: two places "
         "that are alike; tiles, windows and text are, by nature. Heat map: the brighter, the more suspicious.</p>"
