@@ -20,7 +20,12 @@ _WARNINGS = (
     "Experiment logs directory .* exists and is not empty",
     "The number of training batches .* is smaller than the logging interval",
 )
-_LINES = ("Tip:", "TPU available", "Trainer already configured with model summary callbacks")
+_LINES = (
+    "Tip:",
+    "TPU available",
+    "Trainer already configured with model summary callbacks",
+    "Loading `train_dataloader` to estimate",
+)
 
 
 def quiet() -> None:

@@ -671,7 +671,7 @@ def test_what_a_run_says(tmp_path: Path, small_set: Path) -> None:
     words += ["--trainer.max_epochs=-1", "--trainer.max_steps=4", f"--trainer.default_root_dir={tmp_path}"]
     done = succeed(*words)
     said = done.stdout + done.stderr
-    for noise in ("TPU", "FLOPs", "v_num", "/-2", "Tip", "logging interval", "Warning", "Skipping"):
+    for noise in ("TPU", "FLOPs", "v_num", "/-2", "Tip", "logging interval", "Warning", "Skipping", "to estimate"):
         assert noise not in said, noise
     assert "lambda_ncl is 0, but lambda_pc 0.1" in said
     assert re.search(r"network: \d+ K parameters, \d\.\d MB", said)
