@@ -165,12 +165,18 @@ def test_settings_are_what_the_last_word_says(tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_what_the_experiment_started(tmp_path: Path, sweep: Path) -> None:
     content = yaml.safe_load(sweep.read_text())
-    code = "import sys, time; open(sys.argv[-1].partition('=')[2] + '/started', 'w'); time.sleep(200)"
+    code = (
+        "import os, sys, time; file = sys.argv[-1].partition('=')[2] + '/started'; "
+        "open(file + '.tmp', 'w').write(os.environ['WANDB_NAME'] + ' of ' + os.environ['WANDB_RUN_GROUP']); "
+        "os.rename(file + '.tmp', file); time.sleep(200)"
+    )
     content["command"] = ["${interpreter}", "-c", code, "fit", "--data.test=x", "${args}"]
     sweep.write_text(yaml.safe_dump(content))
     out = tmp_path / "out"
     told = stopped("experiment", sweep, "--out", out, signum=signal.SIGINT, folder=out, sign="plain-seed0/started")
     assert told.returncode == 130
+    # what W&B would call it
+    assert (out / "plain-seed0" / "started").read_text() == "plain-seed0 of out"
     assert told.stderr.strip() == "ncl_lightning: stopped by SIGINT; the same command goes on with what is left"
 
 
