@@ -77,5 +77,5 @@ def _figure(file: str) -> str:
         image = read_image(file)
     except InputError:
         return f"<figure>(no picture){caption}</figure>"
-    picture = draw.data_uri(draw.to_side(image, _THUMB), quality=80)
+    picture = draw.data_uri(draw.jpeg(draw.to_side(image, _THUMB), quality=80))
     return f'<figure><img alt="" src="{picture}">{caption}</figure>'

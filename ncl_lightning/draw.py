@@ -153,17 +153,22 @@ def _cut(name: str, width: int) -> str:
 
 
 def to_side(picture: Image, side: int) -> Image:
-    """(H,W,3) reduced, or a smaller one enlarged, so that its longer side is so many pixels."""
+    """(H,W,3) or grey (H,W) reduced, or a smaller one enlarged, so that its longer side is so many pixels."""
     factor = side / max(picture.shape[:2])
     size = max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor))
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
     return cv2.resize(picture, size, interpolation=how).astype(np.uint8)
 
 
-def data_uri(picture: Image, quality: int) -> str:
-    """(H,W,3) as a JPEG within an address, for a page that stands alone."""
-    data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+def jpeg(picture: Image, quality: int) -> bytes:
+    """(H,W,3) or grey (H,W) as a JPEG file."""
+    pixels = np.ascontiguousarray(picture[..., ::-1] if picture.ndim == 3 else picture)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def data_uri(data: bytes) -> str:
+    """A JPEG file within an address, for a page that stands alone."""
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def stack(pictures: Sequence[Image]) -> Image:

@@ -1,6 +1,5 @@
 """predictions.html: what `predict` found, the most suspicious first, on a page that stands alone."""
 
-import base64
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,7 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
-import cv2
-import numpy as np
-
-from ncl_lightning.draw import Image
+from ncl_lightning import draw
 from ncl_lightning.files import write_text
 from ncl_lightning.untouched import Untouched
 
@@ -75,13 +71,10 @@ def stands_out(highest: float, untouched_as_high: float | None) -> bool:
     return untouched_as_high < 0.5 if untouched_as_high is not None else highest > 0.5
 
 
-def preview(picture: Image) -> bytes:
+def preview(picture: draw.Image) -> bytes:
     """A JPEG of a picture, (H, W, 3) or grey (H, W), reduced to what a page shows."""
-    scale = min(1, _SIDE / max(picture.shape[:2]))
-    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    pixels = np.ascontiguousarray(small[..., ::-1] if small.ndim == 3 else small)
-    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 75])[1].tobytes()
+    larger = max(picture.shape[:2]) > _SIDE
+    return draw.jpeg(draw.to_side(picture, _SIDE) if larger else picture, 75)
 
 
 def write_gallery(
@@ -194,7 +187,7 @@ def _address(one: Predicted, kind: str) -> str:
 
 def _figure(one: Predicted, previews: Sequence[bytes], untouched: Untouched | None) -> str:
     pictures = [
-        f'<img loading="lazy" alt="{name}" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'
+        f'<img loading="lazy" alt="{name}" src="{draw.data_uri(data)}">'
         for name, data in zip(("picture", "overlay", "heat map"), previews, strict=True)
     ]
     pictures[1:] = [

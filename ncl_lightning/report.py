@@ -177,8 +177,8 @@ def _legend(threshold: float) -> str:
 def _example(example: Example) -> str:
     row = example.row
     cells = "".join(
-        f"<figure><img alt='{caption}' src='{draw.data_uri(cell, 88)}'><figcaption>{caption}</figcaption></figure>"
-        for caption, cell in example.cells.items()
+        f"<figure><img alt='{caption}' src='{draw.data_uri(data)}'><figcaption>{caption}</figcaption></figure>"
+        for caption, data in ((caption, draw.jpeg(cell, 88)) for caption, cell in example.cells.items())
     )
     numbers = {"F1": row["f1"], "IoU": row["iou"], "AUC": row["auc"], "AP": row["ap"]}
     if row["authentic"]:
