@@ -24,8 +24,6 @@ from ncl_lightning.pairing import FEWEST, Arm, compare, load, one_run_each, scor
 from ncl_lightning.tested import about, find_result, run_of, settings
 from ncl_lightning.typed import Parser
 
-_SHORT = 8  # characters of a name that heads a column
-
 
 def show(found: Sequence[dict[str, Any]], level: float, differences: Mapping[str, str] | None = None) -> None:
     """A table for each pair of arms, and how far to trust it.
@@ -37,23 +35,28 @@ def show(found: Sequence[dict[str, Any]], level: float, differences: Mapping[str
     """
     differences = differences or {}
     for (a, b), group in itertools.groupby(sorted(found, key=_place(found)), key=lambda one: (one["a"], one["b"])):
-        # beside longer names the set's would find no room in 80 columns
-        called = {a: a, b: b} if max(len(a), len(b)) <= _SHORT else {a: "A", b: "B"}
+        rows = list(group)
         console = Console()
+        called, table = {a: a, b: b}, _table(rows, {a: a, b: b}, level)
+        # as wide as it would like to be
+        if console.measure(table, options=console.options.update(max_width=1000)).maximum > console.width:
+            # names as long as these leave no room
+            called = {a: "A", b: "B"}
+            table = _table(rows, called, level)
         console.print(f"{called[b]} − {called[a]}, over paired images", markup=False, highlight=False)
         for name, short in called.items():
             words = ", ".join(filter(None, (name if short != name else "", differences.get(name, ""))))
             if words:
                 console.print(f"  {short}: {words}", markup=False, highlight=False)
-        console.print(_table(list(group), called, level), "")
+        console.print(table, "")
     console.print(" ".join(_notes(found, level)), highlight=False)
 
 
 def _table(found: Sequence[dict[str, Any]], called: Mapping[str, str], level: float) -> Table:
     """Rows of one pair of arms, whose names are shortened."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
-    # it folds, so that all else is whole
-    table.add_column("set", overflow="fold")
+    # it folds, so that all else is whole: there are rows enough below
+    table.add_column("set", overflow="fold", max_width=12)
     table.add_column("score", no_wrap=True)
     for head in (*called.values(), "change", f"{level * 100:g} %"):
         table.add_column(escape(head), justify="right", no_wrap=True)

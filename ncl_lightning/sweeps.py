@@ -130,7 +130,7 @@ def expand(file: Path) -> list[Run]:
     file, starts the same commands.
 
     Raises:
-        InputError: The file is missing, or it is no grid with a `fit` command.
+        InputError: The file is missing, or it is no grid with a `fit` command, or names a config that is missing.
     """
     sweep = _read(file)
     if sweep.get("method") != "grid":
@@ -172,7 +172,9 @@ def _none_overruled(file: Path, run: Run, swept: Collection[str]) -> None:
     before: list[str] = []
     for name, value in run.options():
         if name == "config":
-            set_there = flat(_mapping(Path(value))) if Path(value).is_file() else []
+            if not Path(value).is_file():
+                raise InputError(f"{file}: {value}: no such config file; mend its path (from {Path.cwd()})")
+            set_there = flat(_mapping(Path(value)))
             again = [key for key in set_there if any(_overlap(key, other) for other in before)]
             if again:
                 raise InputError(

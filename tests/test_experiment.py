@@ -293,6 +293,9 @@ def test_a_config_that_would_undo_what_is_swept_is_refused(tmp_path: Path, sweep
     (tmp_path / "plain.yaml").write_text("[a, list]")
     with pytest.raises(InputError, match=r"plain\.yaml: no mapping"):
         expand(sweep)
+    (tmp_path / "plain.yaml").unlink()
+    with pytest.raises(InputError, match=r"plain\.yaml: no such config file"):
+        expand(sweep)
     (tmp_path / "plain.yaml").write_text("")
     content["parameters"] = {"model": {"value": {"lambda_ncl": 1.0}}, **content["parameters"]}
     sweep.write_text(yaml.safe_dump(content, sort_keys=False))
