@@ -41,7 +41,8 @@ def summarise(out: Path, runs: Sequence[Run], notice: str = "") -> str:
         for name, group in groups.items()
     ]
     found = compare(arms, scores=tuple(SCORES)) if len(arms) > 1 else []
-    text = "\n".join([*([f"{notice[:1].upper()}{notice[1:]}\n"] if notice else []), _table(arms), _differences(found)])
+    said = [f"{notice[:1].upper()}{notice[1:]}\n"] if notice else []
+    text = "\n".join([*said, _table(arms), *([_differences(found)] if found else [])])
     write_text(out / "table.md", text)
     write_json(out / "comparisons.json", found)
     curves = {
@@ -64,7 +65,7 @@ def _table(arms: Sequence[Arm]) -> str:
             cells = (_spread(_means(arm.of_runs(keys, score))) for score in SCORES)
             lines.append(f"| {name} | {arm.name} | {len(arm.runs)} | {' | '.join(cells)} |")
         everything = _spread(_means(arms[0].of_runs(keys, "f1_all_tampered")[:1]))
-        lines.append(f"| {name} | *everything tampered* | | .500 | | {everything} | {everything} |")
+        lines.append(f"| {name} | *everything tampered* | | 0.500 | | {everything} | {everything} |")
     return "\n".join([*lines, "", *counts]) + "\n"
 
 
@@ -83,6 +84,7 @@ def _spread(values: np.ndarray) -> str:
 
 
 def _differences(found: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of Markdown: each pair of arms in each score, and what `holds` says."""
     lines = [
         "| set | score | difference | mean | 95 % over images | over images and seeds | holds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -98,7 +100,7 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> str:
     )
     if any(map(one_run_each, found)):
         note += " Of one run each, nothing is known over seeds."
-    return "\n".join([*lines, "", note if found else ""]) + "\n"
+    return "\n".join([*lines, "", note]) + "\n"
 
 
 def _over_seeds(one: Mapping[str, Any]) -> tuple[str, str]:

@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.text import Text
 
 from ncl_lightning.arms import summarise
 from ncl_lightning.checkpoints import newest_checkpoint
@@ -152,13 +155,26 @@ def _finish(run: Run, folder: Path, held: list[int], trained: bool) -> str | Non
         fit.append(f"--ckpt_path={last}")
     # where it logs to W&B: what it is called there
     called = {"WANDB_NAME": run.name, "WANDB_RUN_GROUP": folder.parent.name}
-    reason = None if trained else run_logged(fit, log, held, called)
-    if reason:
-        return reason
-    best = newest_checkpoint("best", folder)
-    if best is None:
-        return "its training left no best.ckpt"
-    return run_logged([*run.test(best), f"--trainer.default_root_dir={folder / 'test'}"], log, held)
+    with _shown() as show:
+        reason = None if trained else run_logged(fit, log, held, called, show)
+        if reason:
+            return reason
+        best = newest_checkpoint("best", folder)
+        if best is None:
+            return "its training left no best.ckpt"
+        test = [*run.test(best), f"--trainer.default_root_dir={folder / 'test'}"]
+        return run_logged(test, log, held, show=show)
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[str], None] | None]:
+    """What shows a line in the place of the one before: on a terminal alone."""
+    if not sys.stdout.isatty():
+        yield None
+        return
+    with Console().status("starting") as status:
+        # one row, however long
+        yield lambda line: status.update(Text(line or "starting", no_wrap=True, overflow="ellipsis"))
 
 
 _ADVICE = "the same command goes on with what is left"

@@ -4,12 +4,18 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+_EVERY = 2.0  # seconds between two looks at what a command says
 
 
 def run_logged(
-    command: Sequence[str], file: Path, held: Sequence[int] = (), variables: Mapping[str, str] | None = None
+    command: Sequence[str],
+    file: Path,
+    held: Sequence[int] = (),
+    variables: Mapping[str, str] | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> str | None:
     """Run a command, its output appended to a file. None where it succeeded, else why not, in one line.
 
@@ -18,12 +24,14 @@ def run_logged(
         file: Where its output goes.
         held: Descriptors that it keeps open, too: a lock that lasts as long as either process.
         variables: Of its environment, besides those of this process, which win.
+        show: Told its last line, again and again while it runs.
     """
     with file.open("a", encoding="utf-8") as log:
         log.write(f"$ {' '.join(command)}\n")
         log.flush()
         begin = log.tell()
-        code = _run_to_its_end(command, log.fileno(), held, {**(variables or {}), **os.environ})
+        watch = (lambda: show(_last_line(file, begin))) if show else None
+        code = _run_to_its_end(command, log.fileno(), held, {**(variables or {}), **os.environ}, watch)
     if code == 0:
         return None
     if code < 0:
@@ -33,9 +41,20 @@ def run_logged(
         return telling_line(log.read()) or f"exit code {code}"
 
 
-def _run_to_its_end(command: Sequence[str], output: int, held: Sequence[int], environment: Mapping[str, str]) -> int:
+def _run_to_its_end(
+    command: Sequence[str],
+    output: int,
+    held: Sequence[int],
+    environment: Mapping[str, str],
+    watch: Callable[[], None] | None,
+) -> int:
     with subprocess.Popen(command, stdout=output, stderr=output, pass_fds=held, env=environment) as process:
         try:
+            while watch:
+                try:
+                    return process.wait(_EVERY)
+                except subprocess.TimeoutExpired:
+                    watch()
             return process.wait()
         except BaseException:
             # we are told to stop: so is it, and what it does then (a GPU, a folder) is over before we are
@@ -46,6 +65,14 @@ def _run_to_its_end(command: Sequence[str], output: int, held: Sequence[int], en
                 # told twice: no more waiting (nothing is sent to what has ended)
                 process.kill()
             raise
+
+
+def _last_line(file: Path, begin: int) -> str:
+    """The last line that is not empty, of what was written since."""
+    with file.open("rb") as log:
+        log.seek(max(begin, log.seek(0, os.SEEK_END) - 2000))
+        lines = log.read().decode("utf-8", "replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def telling_line(output: str) -> str:

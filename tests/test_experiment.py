@@ -18,7 +18,7 @@ from filelock import FileLock
 from ncl_lightning.arms import summarise
 from ncl_lightning.errors import InputError
 from ncl_lightning.intervals import difference_of_methods, paired_difference
-from ncl_lightning.logged import telling_line
+from ncl_lightning.logged import run_logged, telling_line
 from ncl_lightning.per_image import write_rows
 from ncl_lightning.sweeps import Run, expand, settings
 
@@ -276,6 +276,20 @@ def test_a_run_that_fails_at_once_ends_it_and_a_later_failure_does_not(tmp_path:
 )
 def test_the_line_that_tells_why(output: str, line: str) -> None:
     assert telling_line(output) == line
+
+
+def test_what_a_run_says_is_shown_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ncl_lightning.logged._EVERY", 0.02)
+    code = "import sys, time\nfor line in ('one', 'two é\\n'): print(line, flush=True); time.sleep(1)\nsys.exit('why')"
+    log, said = tmp_path / "log.txt", list[str]()
+    log.write_text("of an earlier run\n")
+    reason = run_logged([sys.executable, "-c", code], log, variables={"PYTHONUTF8": "1"}, show=said.append)
+    assert reason == "why"
+    shown = list(dict.fromkeys(said))
+    assert shown[shown.index("one") :][:2] == ["one", "two é"]
+    # nothing said yet
+    assert {"of an earlier run"}.isdisjoint(shown)
+    assert log.read_text("utf-8").startswith("of an earlier run\n$ ")
 
 
 def test_a_config_that_would_undo_what_is_swept_is_refused(tmp_path: Path, sweep: Path) -> None:
