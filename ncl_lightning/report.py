@@ -12,6 +12,7 @@ import numpy as np
 from ncl_lightning import draw, plots
 from ncl_lightning.examples import Example
 from ncl_lightning.files import write_text
+from ncl_lightning.pairing import FEWEST
 from ncl_lightning.per_image import Row
 
 LABELS = {
@@ -149,10 +150,23 @@ def _section(number: int, part: SetReport, threshold: float) -> str:
         f'<section id="set{number}"><h2>{escape(part.name)}</h2><p>{counts}.</p>'
         "<div class=top><div><table><tr><th>mean over images<th>network size<th>original size"
         f"{''.join(pixel)}</table><p class=soft>Pixel scores are means over tampered images, with bootstrap 95 % "
-        f"intervals over images; a pixel is called tampered above {threshold:g}.</p></div>"
+        f"intervals over images{_few(len(judged))}; a pixel is called tampered above {threshold:g}.</p></div>"
         f"<div><div class=plots>{figures}</div><table class=wide><tr><th>is the image tampered at all?<th>"
-        f"{''.join(image)}</table></div></div>{legend}{shown}</section>"
+        f"{''.join(image)}</table>{_image_floor(scores)}</div></div>{legend}{shown}</section>"
     )
+
+
+def _few(images: int) -> str:
+    return f" (too narrow for as few as {images})" if 0 < images < FEWEST else ""
+
+
+def _image_floor(scores: Mapping[str, Any]) -> str:
+    """What calling every image tampered scores, where there are both kinds."""
+    tampered, authentic = scores["tampered_images"], scores["authentic_images"]
+    if not (tampered and authentic):
+        return ""
+    f1, accuracy = 2 * tampered / (2 * tampered + authentic), tampered / (tampered + authentic)
+    return f"<p class=soft>Calling every image tampered: F1 {f1:.3f}, accuracy {accuracy:.3f}.</p>"
 
 
 def _share(row: Row) -> float:

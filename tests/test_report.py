@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, make_set, succeed
+from sklearn.metrics import f1_score
 
 from ncl_lightning.draw import heat
 from ncl_lightning.examples import choose
@@ -145,6 +146,11 @@ def test_the_report_stands_alone(tested: tuple[Path, str], trained: Path) -> Non
     assert "eval_sizing: pad" in text  # of the run's config.yaml
     scores = json.loads((tested[0] / "results.json").read_text())["sets"]["a <b> & c"]
     assert f"<b>{scores['f1']:.3f}</b>" in text
+    # 7 tampered and 2 authentic; of the set of authentic images alone there is nothing to say
+    calling_all = f1_score([1] * 7 + [0] * 2, [1] * 9)
+    assert text.count("Calling every image tampered") == 1
+    assert f"Calling every image tampered: F1 {calling_all:.3f}, accuracy 0.778." in text
+    assert text.count("too narrow for as few as 7") == 1
 
 
 def test_two_processes_leave_the_same(tested: tuple[Path, str], options: list[object], tmp_path: Path) -> None:
