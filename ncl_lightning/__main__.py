@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 
 from ncl_lightning.errors import InputError, Stopped
 
@@ -62,6 +63,26 @@ def _stop(message: str, code: int) -> int:
     return code
 
 
+def _of_lightning(error: BaseException) -> str | None:
+    """What Lightning itself says of options that go together badly, or of a package that is not installed.
+
+    None for any other error: one from elsewhere, or that Lightning's code ran into.
+    """
+    # jsonargparse has many words of its own for what the making of a class raised
+    while error.__cause__ is not None and _raised_in(error) == "jsonargparse":
+        error = error.__cause__
+    # by name: its module would take seconds to import here
+    meant = isinstance(error, ValueError | RuntimeError | ImportError)
+    meant |= type(error).__name__ == "MisconfigurationException"
+    return str(error) if meant and _raised_in(error) == "lightning" else None
+
+
+def _raised_in(error: BaseException) -> str:
+    """The package whose code raised it."""
+    module = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    return str(module).partition(".")[0]
+
+
 def main() -> int:
     """Run a command.
 
@@ -85,10 +106,10 @@ def main() -> int:
     except argparse.ArgumentError as error:
         return _stop(str(error), 2)
     except Exception as error:
-        # what Lightning says of options that go together badly; its module would take seconds to import here
-        if type(error).__name__ != "MisconfigurationException":
+        line = _of_lightning(error)
+        if line is None:
             raise
-        return _stop(str(error), 1)
+        return _stop(line, 1)
     except KeyboardInterrupt:
         stop = Stopped(signal.SIGINT, "give the command again")
         return _stop(str(stop), stop.code)

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -461,6 +462,20 @@ def test_the_newest_run_is_the_one_that_began_last(tmp_path: Path) -> None:
     assert find_checkpoint("best", tmp_path).parent.parent.name == "new"
 
 
+def test_a_fault_in_code_keeps_its_traceback(tmp_path: Path, small_set: Path) -> None:
+    """What is not bad input is not told in one line, be it in a callback that Lightning calls."""
+    code = (
+        "from lightning.pytorch import Callback\n"
+        "class Faulty(Callback):\n    def on_fit_start(self, *_):\n        raise ValueError('a fault')\n"
+    )
+    (tmp_path / "faulty.py").write_text(code)
+    words = [*TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", f"--trainer.default_root_dir={tmp_path}"]
+    done = command("fit", *words, "--trainer.callbacks=[{class_path: faulty.Faulty}]", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1] == "ValueError: a fault"
+
+
 @pytest.mark.parametrize("validation", [[], ["--trainer.check_val_every_n_epoch=3"]], ids=["often", "seldom"])
 def test_a_run_that_diverges_ends_in_one_line(tmp_path: Path, validation: list[str]) -> None:
     data = make_set(tmp_path / "data", 6)
@@ -625,6 +640,14 @@ def test_what_a_user_can_mend_is_one_line(arguments: list[str], code: int, says:
             "data.batch_size is 1",
         ),
         (["--data.val=AUTHENTIC"], "no tampered picture"),
+        # in Lightning's words
+        (["--trainer.strategy=nope"], "invalid strategy name"),
+        (["--trainer.val_check_interval=50"], "must be less than or equal to the number of the training batches"),
+        pytest.param(
+            ["--trainer.logger=lightning.pytorch.loggers.CometLogger"],
+            "comet-ml",
+            marks=pytest.mark.skipif(find_spec("comet_ml") is not None, reason="comet-ml is installed"),
+        ),
         (
             [
                 "--model.network.class_path=ncl_lightning.PivotNetwork",
