@@ -157,7 +157,9 @@ class NCLCLI(LightningCLI):
             loggers = self._loggers(root, checkpoint)
             if options.trainer.enable_checkpointing is not False:
                 # without a monitor, and at the end of the epoch: the one to resume from
-                last = ModelCheckpoint(filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+                last = ModelCheckpoint(
+                    filename="last", enable_version_counter=not loggers, save_on_train_epoch_end=True
+                )
                 callbacks.append(last)
             if loggers:
                 callbacks.append(LearningRateMonitor())
@@ -193,6 +195,11 @@ class NCLCLI(LightningCLI):
         return trainer
 
     def _instantiate_trainer(self, config: Any, callbacks: list[Any]) -> Trainer:
+        if config.get("logger") is False:
+            # no run has a folder of its own then: none overwrites another's checkpoints
+            for callback in callbacks:
+                if isinstance(callback, ModelCheckpoint):
+                    callback._enable_version_counter = True
         # `checkpoint` is always on, and Lightning refuses it then
         if config.get("enable_checkpointing") is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
@@ -225,14 +232,15 @@ class NCLCLI(LightningCLI):
             if isinstance(logger, RunLogger):
                 logger.claim()
         try:
-            super()._run_subcommand(subcommand)
+            self._run_to_its_end(subcommand)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"the device's memory is full ({str(error).partition('. ')[0]}); lower data.batch_size, data.size or "
+                "data.eval_batch_size, or data.max_size for pictures at their own size"
+            ) from error
         except (SystemExit, RuntimeError) as error:
             signum = _stopped_by(error, self.trainer)
             if signum:
-                launcher = self.trainer.strategy.launcher
-                if isinstance(launcher, _SubprocessScriptLauncher):
-                    # they wait for this one, for ever
-                    launcher.kill(signal.SIGKILL)
                 raise Stopped(signum, self._how_to_go_on()) from error
             if "loading state_dict" not in str(error):
                 raise
@@ -249,6 +257,16 @@ class NCLCLI(LightningCLI):
             if type(error).__module__.partition(".")[0] != "wandb":
                 raise
             raise InputError(f"wandb: {error}; log in with `wandb login`, or set WANDB_MODE=offline") from error
+
+    def _run_to_its_end(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except BaseException:
+            launcher = self.trainer.strategy.launcher
+            if isinstance(launcher, _SubprocessScriptLauncher):
+                # the processes that it started wait for this one, for ever, and hold their devices
+                launcher.kill(signal.SIGKILL)
+            raise
 
     def after_fit(self) -> None:
         """Say where it all is, and what comes next."""
@@ -288,8 +306,9 @@ class NCLCLI(LightningCLI):
 
 def _warn_of_slow_halves(trainer: Trainer) -> None:
     """Say so where bfloat16, meant to be fast, is slow: a CPU without AVX-512 takes four times as long."""
-    on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
-    if on_cpu and str(trainer.precision).startswith("bf16") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    # built without oneDNN, as for Macs, torch can't be asked
+    known = isinstance(trainer.accelerator, CPUAccelerator) and torch.backends.mkldnn.is_available()
+    if known and str(trainer.precision).startswith("bf16") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         rank_zero_warn(f"this CPU is slow at precision {trainer.precision}: --trainer.precision 32-true is faster here")
 
 
@@ -311,6 +330,9 @@ def _stored_defaults(path: str, command: str, given: Any, parser: LightningArgum
     stored = {f"model.{key}": value for key, value in checkpoint.get("hyper_parameters", {}).items()}
     stored |= {f"data.{key}": value for key, value in data.items()}
     stored.pop("model.warm_start", None)
+    if command != "fit":
+        # those of the checkpoint are loaded; they would be fetched to be overwritten
+        stored.pop("model.encoder_weights", None)
     known = {action.dest for action in parser._actions}
     return {key: value for key, value in stored.items() if key in known}
 
@@ -341,7 +363,11 @@ def _suggested(message: str, known: list[str]) -> str:
 def main() -> int:
     """Run the command line; the exit code."""
     quiet()
-    torch.set_float32_matmul_precision("high")
+    if sys.argv[1] == "fit":
+        torch.set_float32_matmul_precision("high")
+    else:
+        # or a GPU would round what a CPU does not: scores are the same on both
+        torch.backends.cudnn.allow_tf32 = False
     cli = NCLCLI()
     # Lightning ends a run where any other process fails
     return int(cli.failed and cli.trainer.is_global_zero)

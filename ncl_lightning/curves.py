@@ -1,10 +1,10 @@
 """curves.png: how the losses and the scores of a run went, from its metrics.csv."""
 
-import csv
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from ncl_lightning.files import read_metrics
 from ncl_lightning.plots import Points, run_curves
 
 LOSSES, SCORES = ("train/loss", "val/loss"), ("val/f1", "val/auc")
@@ -28,10 +28,7 @@ def points(file: Path, names: tuple[str, ...]) -> dict[str, Points]:
 
     None where there is no such file.
     """
-    if not file.is_file():
-        return {}
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_metrics(file)
     filled = {name: [row for row in rows if row.get(name)] for name in names}
     return {
         name: ([int(row["step"]) + 1 for row in kept], [float(row[name]) for row in kept])

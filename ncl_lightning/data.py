@@ -80,7 +80,7 @@ class ManipulationDataModule(LightningDataModule):
     # what evaluation needs to be repeated: taken from a checkpoint unless said otherwise
     EVALUATION_KEYS = ("size", "eval_sizing", "max_size")
     # and what `validate` looks at where nothing else is named
-    VALIDATION_KEYS = ("train", "val", "val_share", "root", "counts")
+    VALIDATION_KEYS = ("train", "val", "val_share", "root", "counts", "leakage")
     # what neither tests nor predictions look at
     TRAINING_KEYS = (
         "train", "val", "train_sizing", "augment", "seed", "val_share", "authentic_share", "epoch_samples",

@@ -23,7 +23,7 @@ class ManipulationDataset(Dataset[Batch]):
         sources: What to read; indices run through them in order.
         transform: Compose over image, mask and valid, seeded anew for each (seed, epoch, index).
         seed: Run seed of the augmentation.
-        keep_original: Also give each picture's mask and image at its original size.
+        keep_original: Also give each picture's mask at its original size.
         name: Name of the set in results.
     """
 
@@ -52,15 +52,19 @@ class ManipulationDataset(Dataset[Batch]):
         before in the epoch: it is augmented otherwise each time.
         """
         epoch, index, *again = item if isinstance(item, tuple) else (0, item)
-        part = int(np.searchsorted(self._ends, index, side="right"))
-        start = int(self._ends[part - 1]) if part else 0
-        picture = self.sources[part].read(index - start, epoch)
+        picture = self.picture(index, epoch)
         if picture.image.ndim != 3 or picture.image.shape != (*picture.mask.shape, 3):
             raise InputError(
                 f"{picture.name}: a picture of the shape {picture.image.shape} with a mask of {picture.mask.shape}; "
                 "its source must give (H, W, 3) and (H, W)"
             )
         return frame(picture, self.transform, (self.seed, epoch, index, *again), self.keep_original)
+
+    def picture(self, index: int, epoch: int = 0) -> Picture:
+        """A picture as its source has it, and the truth about it."""
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        start = int(self._ends[part - 1]) if part else 0
+        return self.sources[part].read(index - start, epoch)
 
 
 class PredictionDataset(Dataset[Batch]):
@@ -81,7 +85,8 @@ class PredictionDataset(Dataset[Batch]):
         except InputError as error:
             return {"error": (str(path), error.line)}
         picture = Picture(image, np.zeros(image.shape[:2], bool), True, str(path))
-        return frame(picture, self.transform, (0, 0, index), keep_original=True)
+        sample = frame(picture, self.transform, (0, 0, index), keep_original=False)
+        return {**sample, "original_image": torch.from_numpy(image)}
 
 
 def frame(picture: Picture, transform: Any, key: tuple[int, ...], keep_original: bool) -> Batch:
@@ -108,9 +113,8 @@ def frame(picture: Picture, transform: Any, key: tuple[int, ...], keep_original:
         "name": picture.name,
     }
     if keep_original:
-        # copies: a source may hand out arrays that can't be written
+        # a copy: a source may hand out arrays that can't be written
         sample["original_mask"] = torch.from_numpy(picture.mask.copy())[None]
-        sample["original_image"] = torch.from_numpy(picture.image.copy())
     return sample
 
 
@@ -119,8 +123,8 @@ def collate(samples: list[Batch]) -> Batch:
 
     Keys: `image` (B,3,H,W) uint8 RGB, `mask` (B,1,H,W) float {0,1}, `valid` (B,1,H,W) bool (False: padding),
     `index` (B,), `authentic` (B,) bool, `content` (B,2) rows and columns of the frame that the picture
-    fills from the top left, `original_size` (B,2), `name` list of str; where kept, the lists `original_mask`
-    of (1,h,w) bool and `original_image` of (h,w,3) uint8; in prediction `errors`, name and line of each
+    fills from the top left, `original_size` (B,2), `name` list of str; where kept, the list `original_mask`
+    of (1,h,w) bool; in prediction the list `original_image` of (h,w,3) uint8, and `errors`, name and line of each
     file that can't be read (a batch of nothing else has no other key).
     """
     batch: Batch = {}

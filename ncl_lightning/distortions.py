@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ncl_lightning import traces
 from ncl_lightning.errors import InputError
 from ncl_lightning.sources import Picture, Source
 
@@ -48,8 +49,7 @@ def noise(image: Image, variance: float, rng: np.random.Generator) -> Image:
 
 def jpeg(image: Image, quality: float, rng: np.random.Generator) -> Image:
     """JPEG at a quality of 1..100 and back, chroma halved as OpenCV does."""
-    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1].copy()
+    return traces.jpeg(image, int(quality))
 
 
 def resize(image: Image, factor: float, rng: np.random.Generator) -> Image:

@@ -72,7 +72,7 @@ def _cells(trainer: Trainer, module: LightningModule, dataset: ManipulationDatas
     with trainer.precision_plugin.forward_context():
         probability = module.probability(batch["image"].to(module.device), batch["content"])  # type: ignore[operator]
     rows, columns = batch["content"][0].tolist()
-    image = draw.to_side(batch["original_image"][0].numpy(), SIDE)
+    image = draw.to_side(dataset.picture(index).image, SIDE)
     size = image.shape[1], image.shape[0]
     found = cv2.resize(probability[0, 0, :rows, :columns].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
     truth = draw.to_side(draw.mask(batch["original_mask"][0][0].numpy()), SIDE)

@@ -1,5 +1,6 @@
 """Files written whole or not at all, so that a killed run leaves the former one."""
 
+import csv
 import hashlib
 import json
 import sys
@@ -57,6 +58,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON; NaN has no place in it and raises ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_metrics(file: Path) -> list[dict[str, str]]:
+    """Rows of a run's metrics.csv; none where there is no such file, and without one that was cut short.
+
+    Raises:
+        InputError: It can't be read.
+    """
+    if not file.is_file():
+        return []
+    try:
+        # a run that was killed while it wrote leaves no end of the line
+        text = file.read_text(encoding="utf-8").rpartition("\n")[0]
+        return [row for row in csv.DictReader(text.splitlines()) if (row.get("step") or "").isdigit()]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{file}: can't be read ({error}); move it away") from error
 
 
 def file_hash(path: Path | str | None) -> str | None:

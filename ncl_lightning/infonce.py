@@ -39,8 +39,7 @@ def anchor_contrast(own: Tensor, other: Tensor, temperature: float, anchors: Ten
     Returns:
         (a,) or (n,).
     """
-    rows = torch.arange(len(own)) if anchors is None else anchors
-    rows = rows.to(own.device)
+    rows = torch.arange(len(own), device=own.device) if anchors is None else anchors.to(own.device)
     z = (own if anchors is None else own[rows]) / temperature
     negatives = (z @ other.T).logsumexp(1, keepdim=True)  # (a,1)
     # (a,n): logsumexp_n − z_i·z_p/τ, in one pass over the largest matrix
@@ -103,7 +102,7 @@ class SortedPatches(NamedTuple):
 
 
 def sort_patches(categories: Tensor) -> SortedPatches:
-    """Sort patches (B,N) by category; the one place where the host waits for the device."""
+    """Sort patches (B,N) by category. Here the host waits for the device, once a batch."""
     rank = torch.full_like(categories, len(_ORDER))
     for place, category in enumerate(_ORDER):
         rank[categories == category] = place

@@ -89,7 +89,7 @@ def inspect(task: tuple[str, Pair, int, int]) -> Record:
     _mask_faults(record, pair, mask)
     frame = mask.astype(np.uint8)
     if size:
-        frame = cv2.resize(frame, (size, size), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+        frame = cv2.resize(frame, (size, size), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
     grid = categorise(torch.from_numpy(frame)[None, None], torch.ones(1, 1, *frame.shape, dtype=torch.bool), stride)
     record.patches = (
         int((grid == AUTHENTIC).sum()),

@@ -11,7 +11,6 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
-from torchmetrics import MeanMetric
 
 from ncl_lightning.checkpoints import follow_the_folder, load_checkpoint, take_weights
 from ncl_lightning.conventions import SCORED_AT_ORIGINAL
@@ -24,6 +23,7 @@ from ncl_lightning.loss import NCLLoss
 from ncl_lightning.metrics import ImageScores, ImageTable
 from ncl_lightning.network import PivotNetwork
 from ncl_lightning.own import instantiate
+from ncl_lightning.table import Means
 
 
 class _Explained(NamedTuple):
@@ -132,6 +132,8 @@ class NCLModule(LightningModule):
         for name, value in (("lr", lr), ("weight_decay", weight_decay), ("warmup", warmup)):
             if not 0 <= value < math.inf:
                 raise InputError(f"model.{name} is {value}: give a number that is not negative")
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise InputError(f"model.mean is {mean}, model.std {std}: give three numbers each, std above 0")
         if second_look is not None and second_look < 1:
             raise InputError(f"model.second_look is {second_look}: give a number of pixels, such as 640")
         try:
@@ -185,7 +187,7 @@ class NCLModule(LightningModule):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
         self.results: dict[str, dict[str, float | None]] = {}
         # not at the epoch's start: a run that resumes within one never comes by there
-        self.train_terms: dict[str, MeanMetric] = {}
+        self.train_terms: Means | None = None
         self._finite: Tensor | bool = True
         # the threshold that suits the validation set best, at the last validation
         self.val_threshold: float | None = None
@@ -198,17 +200,24 @@ class NCLModule(LightningModule):
         # of the weights' type, where all is in halves (`bf16-true`)
         return network(((image - self.mean) / self.std).to(self.mean.dtype))
 
-    def logits(self, image: Tensor) -> Tensor:
-        """Logits (B,1,H,W), fp32, of pictures as `forward` takes them; where wanted, with those of a second look."""
+    def logits(self, image: Tensor, content: Tensor | None = None) -> Tensor:
+        """Logits (B,1,H,W), fp32, of pictures as `forward` takes them; where wanted, with those of a second look.
+
+        `content` (B,2): rows and columns that each picture fills of its frame; None: all.
+        """
         first: Tensor = self(image).logits.float()
-        least = self.hparams["second_look"]
-        if least is None or max(image.shape[-2:]) < least:
+        least = self.hparams["second_look"] or math.inf
+        sizes = [list(image.shape[-2:])] * len(image) if content is None else content.tolist()
+        large = [max(size) >= least for size in sizes]
+        # of one row there is no half
+        if not any(large) or min(image.shape[-2:]) < 2:
             return first
         half = avg_pool2d(image.float(), 2)
         # in whole grey values, as pictures come
         second = self(half.round().to(image.dtype) if image.dtype == torch.uint8 else half).logits.float()
         second = interpolate(second, first.shape[-2:], mode="bilinear")
-        return (1 - SECOND) * first + SECOND * second
+        weight = SECOND * torch.tensor(large, device=first.device).view(-1, 1, 1, 1)
+        return (1 - weight) * first + weight * second
 
     def probability(self, image: Tensor, content: Tensor | None = None) -> Tensor:
         """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, in the light of `copies`.
@@ -224,14 +233,9 @@ class NCLModule(LightningModule):
         """`probability`, and what it goes by."""
         # a picture of one colour has no traces, and a network that looks for what is unlike the rest finds anything
         varied = (image.flatten(2) != image.flatten(2)[..., :1]).any(2).any(1)
-        probability = self.logits(image).sigmoid() * varied.view(-1, 1, 1, 1)
-        if not probability.isfinite().all():
-            raise InputError(
-                "the network's output is no number: the checkpoint is damaged, or the precision too low for it "
-                "(try --trainer.precision 32-true)"
-            )
         if content is None:
             content = torch.tensor([image.shape[-2:]] * len(image))
+        probability = _sound(self.logits(image, content)).sigmoid() * varied.view(-1, 1, 1, 1)
         copies = copies_of(image, content) if self.hparams["copies"] else [[] for _ in image]
         explained = with_copies(probability, copies)
         if not self.hparams["own_cut"]:
@@ -270,13 +274,11 @@ class NCLModule(LightningModule):
                 "data.batch_size is 1, which this network's BatchNorm can't train on: give 2 or more"
             ) from error
         terms = self._terms(output, batch["mask"], batch["valid"], batch["index"], self.global_step)
-        size = len(batch["image"])
-        for name, value in terms.items():
-            if name not in self.train_terms:
-                # not in the halves of `bf16-true`, which count no further than 256
-                self.train_terms[name] = MeanMetric().to(self.device)
-                self.train_terms[name].set_dtype(torch.float32)
-            self.train_terms[name].update(value.detach().float(), size)
+        if self.train_terms is None:
+            # a loss of one's own has terms of its own, known once it has run
+            self.train_terms = Means(list(terms)).to(self.device)
+        # batches are of one size: their mean is that of the pictures
+        self.train_terms.update(torch.stack([value.detach().float() for value in terms.values()])[None])
         loss = terms["loss"]
         # looked at once an epoch: to look at it is to wait for the device
         self._finite = loss.detach().isfinite() & self._finite
@@ -290,9 +292,12 @@ class NCLModule(LightningModule):
         """Before a checkpoint of it replaces a sound one.
 
         Raises:
-            InputError: A loss was not finite.
+            InputError: A loss was not finite, or a weight is not, on whichever process.
         """
-        if not self._finite:
+        weights = (value for value in self.state_dict().values() if value.is_floating_point())
+        finite = bool(self._finite) and all(bool(value.isfinite().all()) for value in weights)
+        # all of them, or the others would wait for this one in what comes next
+        if not self.trainer.strategy.reduce_boolean_decision(finite, all=True):
             raise InputError(
                 f"training diverged before step {self.global_step}: the loss is no longer finite; "
                 f"lower model.lr (now {self.hparams['lr']:g}), or give trainer.gradient_clip_val"
@@ -300,14 +305,14 @@ class NCLModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Forget the last epoch's terms."""
-        self.train_terms = {}
+        self.train_terms = None
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean of each term, over all processes."""
         self._stop_if_diverged()
         # not by log(sync_dist=True): the progress bar, on the first process alone, would reduce it out of turn
-        for name, metric in self.train_terms.items():
-            self.log(f"train/{name}", metric.compute())
+        for name, value in (self.train_terms.compute() if self.train_terms else {}).items():
+            self.log(f"train/{name}", value)
 
     def _terms(self, output: Any, mask: Tensor, valid: Tensor, index: Tensor, step: int) -> dict[str, Tensor]:
         try:
@@ -319,7 +324,8 @@ class NCLModule(LightningModule):
 
     def on_validation_start(self) -> None:
         """Make a table with a row for each image, so that none counts twice."""
-        self._stop_if_diverged()
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self._stop_if_diverged()
         count = len(self.trainer.val_dataloaders.dataset)  # type: ignore[union-attr]
         self.val_scores = ImageScores(count, threshold=self.hparams["threshold"]).to(self.device)
         self.val_terms: ImageTable | None = None
@@ -328,7 +334,9 @@ class NCLModule(LightningModule):
         """Scores at network size, and the loss of each image by itself."""
         output = self(batch["image"])
         mask, valid, index = batch["mask"], batch["valid"], batch["index"]
-        self.val_scores.update(output.logits.float().sigmoid(), mask, valid, index, authentic=batch["authentic"])
+        self.val_scores.update(
+            _sound(output.logits.float()).sigmoid(), mask, valid, index, authentic=batch["authentic"]
+        )
         rows = []
         for i in range(len(index)):
             one = type(output)(*(None if part is None else part[i : i + 1] for part in output))
@@ -478,6 +486,20 @@ class NCLModule(LightningModule):
             for optimizer in checkpoint["optimizer_states"]:
                 for group in optimizer["param_groups"]:
                     group["lr"] = ratio * group["lr"]
+
+
+def _sound(logits: Tensor) -> Tensor:
+    """The same logits.
+
+    Raises:
+        InputError: One is no number.
+    """
+    if not logits.isfinite().all():
+        raise InputError(
+            "the network's output is no number: the checkpoint is damaged, or the precision too low for it "
+            "(try --trainer.precision 32-true)"
+        )
+    return logits
 
 
 AT_ORIGINAL = ("f1", "iou", "auc", "ap", "f1_val")

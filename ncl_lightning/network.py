@@ -247,6 +247,10 @@ def _traces(options: dict[str, Any], mean: Sequence[float], std: Sequence[float]
     unknown = options.keys() - {"width", "depth", "blocks"}
     if unknown:
         raise ValueError(f"options of traces are width, depth and blocks, not {min(unknown)}")
+    for name in ("width", "depth"):
+        size = options.get(name, 1)
+        if not isinstance(size, int) or size < (name == "width"):
+            raise ValueError(f"options of traces: {name} is {size!r}, give a whole number")
     return TraceEncoder(**options, mean=mean, std=std)
 
 

@@ -1,6 +1,5 @@
 """`runs [FOLDER]`: a line for each run below a folder, best first. It reads no checkpoint, and needs no torch."""
 
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ncl_lightning.errors import InputError
+from ncl_lightning.files import read_metrics
 from ncl_lightning.options import cut, differing, flat, short_names, text
 from ncl_lightning.per_image import write_rows
 from ncl_lightning.tested import newest_result, sets_of
@@ -79,7 +79,7 @@ def read_run(folder: Path, root: Path) -> RunLine | None:
     config = _config(folder / "config.yaml")
     if not all(isinstance(config.get(part), dict) for part in ("model", "data", "trainer")):
         return None
-    rows = _logged(folder / "metrics.csv")
+    rows = read_metrics(folder / "metrics.csv")
     steps = max((int(row["step"]) + 1 for row in rows), default=0)
     validated = [row for row in rows if row.get(_MONITOR)]
     top = max(validated, key=lambda row: float(row[_MONITOR]), default={})
@@ -106,18 +106,6 @@ def _config(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{file}: can't be read ({' '.join(str(error).split())}); move it away") from error
     return config if isinstance(config, dict) else {}
-
-
-def _logged(file: Path) -> list[dict[str, str]]:
-    """Rows of metrics.csv; none before the first is written."""
-    if not file.is_file():
-        return []
-    try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            # the last one is cut short while it is written
-            return [row for row in csv.DictReader(stream) if (row.get("step") or "").isdigit()]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{file}: can't be read ({error}); move it away") from error
 
 
 def _state(trainer: dict[str, Any], rows: Sequence[dict[str, str]], steps: int) -> str:

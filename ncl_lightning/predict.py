@@ -239,7 +239,7 @@ class PredictionWriter(BasePredictionWriter):
 def _at_size(copy: Copy, height: int, width: int) -> tuple[draw.Region, draw.Region]:
     """The two places of a copy in a picture of that size."""
     one, other = (
-        cv2.resize(place.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        cv2.resize(place.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
         for place in (copy.one, copy.other)
     )
     return one, other

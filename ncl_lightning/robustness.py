@@ -177,6 +177,7 @@ def _state_of_files(sources: Iterable[Source]) -> str:
 def main() -> int:
     """Run the command line."""
     quiet()
-    torch.set_float32_matmul_precision("high")
+    # as in `test`
+    torch.backends.cudnn.allow_tf32 = False
     RobustnessCLI(trainer_class=RobustnessTrainer)
     return 0

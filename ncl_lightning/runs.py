@@ -1,6 +1,5 @@
 """A run's folder: config.yaml, metrics.csv, curves.png, checkpoints/ and panels/ in one place, with or without W&B."""
 
-import csv
 import platform
 import sys
 import time
@@ -17,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ncl_lightning.checkpoints import beside_checkpoint
 from ncl_lightning.errors import InputError
+from ncl_lightning.files import read_metrics
 
 T = TypeVar("T")
 _PLAIN = (bool, int, float, str)
@@ -70,21 +70,13 @@ class RunLogger(CSVLogger):
         """The writer; a run that resumes keeps its rows."""
         if self._experiment is None and _rank() == 0:
             file = Path(self.log_dir, "metrics.csv")
-            rows = _rows(file, self.keep_step)
+            rows = [row for row in read_metrics(file) if int(row["step"]) <= self.keep_step]
             writer = super().experiment
             if rows:
                 writer.metrics.extend(rows)
                 writer.save()
             return writer
         return super().experiment
-
-
-def _rows(file: Path, last_step: int) -> list[dict[str, Any]]:
-    """Rows of a metrics.csv up to a step; none where there is no such file."""
-    if not file.is_file():
-        return []
-    with file.open(newline="") as stream:
-        return [row for row in csv.DictReader(stream) if int(row["step"]) <= last_step]
 
 
 def run_folder(trainer: Trainer) -> Path | None:

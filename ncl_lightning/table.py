@@ -129,7 +129,8 @@ class Means(Metric):
         super().__init__(**kwargs)
         self.columns = list(columns)
         for name in ("total", "number"):
-            self.add_state(name, torch.zeros(len(self.columns)), dist_reduce_fx="sum")
+            # not in the halves of a step of `bf16-true`, which count no further than 256
+            self.add_state(name, torch.zeros(len(self.columns), dtype=torch.float32), dist_reduce_fx="sum")
 
     def update(self, values: Tensor) -> None:
         """Add rows (B,K) float; NaN for undefined."""

@@ -181,7 +181,8 @@ def test_validate_looks_at_what_the_run_looked_at(tmp_path: Path, held_out: bool
     root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
     succeed("fit", *TINY, f"--data.train=[{data}]", val, "--panels.count=0", root)
     run = tmp_path / "runs" / "version_0"
-    words = ["validate", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}", "--data.leakage=ignore"]
+    # with what the run did about copies, too
+    words = ["validate", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
     for more, images in ([], logged(run, "val/images")[0]), ([f"--data.val={other}"], 3.0):
         table = succeed(*words, *more).stdout
         shown = dict(re.findall(r"(val/\w+)\W+([\d.]+)", table))
@@ -476,14 +477,16 @@ def test_a_fault_in_code_keeps_its_traceback(tmp_path: Path, small_set: Path) ->
     assert done.stderr.splitlines()[-1] == "ValueError: a fault"
 
 
+@pytest.mark.parametrize("batch", [1, 2], ids=["within an epoch", "in its last step"])
 @pytest.mark.parametrize("validation", [[], ["--trainer.check_val_every_n_epoch=3"]], ids=["often", "seldom"])
-def test_a_run_that_diverges_ends_in_one_line(tmp_path: Path, validation: list[str]) -> None:
+def test_a_run_that_diverges_ends_in_one_line(tmp_path: Path, validation: list[str], batch: int) -> None:
     data = make_set(tmp_path / "data", 6)
     (tmp_path / "breaker.py").write_text(
         "from lightning.pytorch import Callback\n"
         "class Breaker(Callback):\n"
-        "    def on_train_batch_start(self, trainer, module, batch, index):\n"
-        "        if trainer.current_epoch == 1 and index == 1:\n"
+        # its own loss is sound yet
+        "    def on_train_batch_end(self, trainer, module, outputs, batch, index):\n"
+        f"        if trainer.current_epoch == 1 and index == {batch}:\n"
         "            module.network.head.weight.data.fill_(float('nan'))\n"
     )
     options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
@@ -640,6 +643,10 @@ def test_what_a_user_can_mend_is_one_line(arguments: list[str], code: int, says:
             "data.batch_size is 1",
         ),
         (["--data.val=AUTHENTIC"], "no tampered picture"),
+        (["--model.encoder=traces", "--model.options={width: abc}"], "width is 'abc'"),
+        (["--model.encoder=traces", "--model.options={depth: -1}"], "depth is -1"),
+        (["--model.mean=[0.5, 0.5]"], "model.mean is [0.5, 0.5]"),
+        (["--model.std=[1.0, 0.0, 1.0]"], "std above 0"),
         # in Lightning's words
         (["--trainer.strategy=nope"], "invalid strategy name"),
         (["--trainer.val_check_interval=50"], "must be less than or equal to the number of the training batches"),
@@ -743,11 +750,38 @@ def test_a_network_that_gives_no_number_says_so(trained: Path, tmp_path: Path, s
     checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     checkpoint["state_dict"]["network.head.bias"].fill_(float("nan"))
     torch.save(checkpoint, tmp_path / "nan.ckpt")
-    for words in (["predict", f"--data.predict={small_set / 'Tp'}"], ["test", f"--data.test={{a: {small_set}}}"]):
+    commands = (
+        ["predict", f"--data.predict={small_set / 'Tp'}"],
+        ["test", f"--data.test={{a: {small_set}}}"],
+        ["validate", f"--data.val={small_set}"],
+    )
+    for words in commands:
         done = command(*words, f"--ckpt_path={tmp_path / 'nan.ckpt'}", "--data.leakage=ignore")
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "is no number" in done.stderr.splitlines()[-1]
+
+
+def test_a_pretrained_encoder_is_not_fetched_to_be_overwritten(trained: Path, tmp_path: Path, small_set: Path) -> None:
+    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    # to fetch these would fail: there are none of that name
+    checkpoint["hyper_parameters"]["encoder_weights"] = "of_long_ago"
+    torch.save(checkpoint, tmp_path / "pretrained.ckpt")
+    words = ["test", f"--data.test={{a: {small_set}}}", "--data.leakage=ignore"]
+    succeed(*words, f"--ckpt_path={tmp_path / 'pretrained.ckpt'}", f"--trainer.default_root_dir={tmp_path / 'out'}")
+    run = json.loads((tmp_path / "out" / "results.json").read_text())["run"]
+    assert run["training"]["model"]["encoder_weights"] == "of_long_ago"
+
+
+def test_runs_without_a_logger_overwrite_no_checkpoint(tmp_path: Path, small_set: Path) -> None:
+    words = [*TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", f"--trainer.default_root_dir={tmp_path}"]
+    before: dict[str, bytes] = {}
+    for number in range(2):
+        succeed("fit", *words, "--trainer.logger=false", f"--seed_everything={number}", "--panels.count=0")
+        files = {file.name: file.read_bytes() for file in (tmp_path / "checkpoints").iterdir()}
+        assert len(files) == 2 * (number + 1)
+        assert before.items() <= files.items()
+        before = files
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path: Path, small_set: Path) -> None:

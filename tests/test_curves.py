@@ -8,6 +8,7 @@ import pytest
 from conftest import TINY, succeed
 
 from ncl_lightning.curves import points, write_curves
+from ncl_lightning.runs import RunLogger
 
 HEAD = "epoch,step,train/loss,val/auc,val/f1,val/loss\n"
 
@@ -40,7 +41,7 @@ def test_a_run_that_logged_nothing_leaves_no_picture(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.csv"]
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"epoch,step,val/f1\n0,x,y\n", b"val/f1\n0.5\n"])
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00\n", b"epoch,step,val/f1\n0,1,y\n"])
 def test_a_table_that_cannot_be_read_is_a_warning(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "metrics.csv").write_bytes(content)
     with pytest.warns(UserWarning, match="curves.png was not written"):
@@ -60,3 +61,15 @@ def test_a_run_ends_well_without_validation_logger_or_steps(tmp_path: Path, smal
         f"--trainer.default_root_dir={tmp_path / 'runs'}",
     )
     assert len(list(tmp_path.glob("runs/*/curves.png"))) == ("val" in option)
+
+
+@pytest.mark.parametrize("cut", ["1", "1,", "1,9,2", "1,9,2,0.6,0.", '1,9,"'])
+def test_a_row_that_a_kill_cut_short_is_left_out(tmp_path: Path, cut: str) -> None:
+    run = tmp_path / "version_0"
+    run.mkdir()
+    (run / "metrics.csv").write_text(f"{HEAD}0,5,3,0.5,0.4,2\n{cut}")
+    assert points(run / "metrics.csv", ("val/f1", "val/loss")).keys() <= {"val/f1", "val/loss"}
+    # and the run that goes on keeps the whole ones
+    logger = RunLogger(tmp_path, version="version_0", keep_step=20)
+    assert [row["step"] for row in logger.experiment.metrics] == ["5"]
+    assert (run / "metrics.csv").read_text().count("\n") == 2

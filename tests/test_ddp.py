@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,31 @@ def test_torchrun_with_another_number_of_devices_is_one_line(tmp_path: Path, str
     assert says in ours[0]
     assert "ValueError" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_an_error_of_the_first_process_leaves_no_other_behind(tmp_path: Path) -> None:
+    """They would wait for it in the next collective, and hold their devices."""
+    data = make_set(tmp_path / "data", 8)
+    (tmp_path / "one_fails.py").write_text(
+        "from pathlib import Path\nimport os\n"
+        "from lightning.pytorch import Callback\nfrom ncl_lightning.errors import InputError\n"
+        "class OneFails(Callback):\n"
+        "    def on_train_batch_end(self, trainer, *_):\n"
+        f"        Path({str(tmp_path)!r}, f'pid{{trainer.global_rank}}').write_text(str(os.getpid()))\n"
+        "        trainer.strategy.barrier()\n"
+        "        if trainer.global_rank == 0:\n            raise InputError('a file went away')\n"
+        "        trainer.strategy.barrier()\n"
+    )
+    words = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    done = command(
+        "fit", *TWO, *words, "--trainer.callbacks=[{class_path: one_fails.OneFails}]", PYTHONPATH=str(tmp_path)
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "ncl_lightning: a file went away"
+    status = Path("/proc", (tmp_path / "pid1").read_text(), "stat")
+    until = time.monotonic() + 20
+    # gone, or dead and not waited for
+    while status.exists() and status.read_text().rpartition(") ")[2][0] != "Z":
+        assert time.monotonic() < until
+        time.sleep(0.1)

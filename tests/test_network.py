@@ -336,10 +336,11 @@ def test_means_are_not_counted_in_halves(monkeypatch: pytest.MonkeyPatch) -> Non
     with HalfPrecision("bf16-true").train_step_context():
         module.training_step(batch, 0)
         scores.update(probability, mask, batch["valid"], batch["index"])
-    mean = module.train_terms["loss"]
+    means = module.train_terms
+    assert means is not None
     for _ in range(600):
-        mean.update(torch.tensor(1.0), 2)
-    assert mean.weight == 1202
+        means.update(torch.ones(1, len(means.columns)))
+    assert means.number.tolist() == [601] * len(means.columns)
     assert scores.per_image()["score"].tolist() == pytest.approx([0.9013] * 2, abs=1e-6)
 
 

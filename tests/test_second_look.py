@@ -33,6 +33,27 @@ def test_a_second_look_is_at_half_size_and_counts_a_quarter() -> None:
     assert torch.equal(logits(module, small), logits(once, small))
 
 
+def test_it_goes_by_the_picture_not_by_its_frame() -> None:
+    module = NCLModule.load_from_checkpoint(SHIPPED, map_location="cpu", weights_only=True, second_look=128).eval()
+    once = NCLModule.load_from_checkpoint(SHIPPED, map_location="cpu", weights_only=True, second_look=None).eval()
+    picture = torch.from_numpy(SyntheticSource(1, size=160, seed=5).read(0).image).permute(2, 0, 1)
+    frames = picture[None].repeat(2, 1, 1, 1)
+    with torch.inference_mode():
+        found = module.logits(frames, torch.tensor([[100, 120], [100, 128]]))
+        assert torch.equal(found[0], once.logits(frames)[0])
+        torch.testing.assert_close(found[1], module.logits(frames)[1])
+    assert not torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("size", [(1, 700), (700, 1), (2, 700), (700, 3)])
+def test_of_a_row_there_is_no_half(size: tuple[int, int]) -> None:
+    module = NCLModule.load_from_checkpoint(SHIPPED, map_location="cpu", weights_only=True).eval()
+    picture = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+    assert logits(module, picture).shape == size
+    with torch.inference_mode():
+        assert module.probability(torch.from_numpy(picture).permute(2, 0, 1)[None]).isfinite().all()
+
+
 def test_the_shipped_model_looks_twice_at_large_pictures(tmp_path: Path) -> None:
     assert load_checkpoint("shipped")["hyper_parameters"]["second_look"] == 640
     succeed("export", "shipped", tmp_path / "once.ckpt", "--second_look=900")
