@@ -29,6 +29,7 @@ from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
 from ncl_lightning.progress import Bar, ProgressLines, Summary, quiet
 from ncl_lightning.provenance import record
+from ncl_lightning.requeue import handed_over, handover
 from ncl_lightning.results import ResultsWriter
 from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder, run_folder
 from ncl_lightning.stopping import StopTogether, requeues
@@ -90,6 +91,11 @@ class NCLCLI(LightningCLI):
         if command == "predict" and not options.ckpt_path:
             options.ckpt_path = "shipped"
             print(f"no --ckpt_path: with the model that comes with ncl_lightning, see {SHIPPED.parent / 'README.md'}")
+        if command == "fit" and not options.ckpt_path:
+            left = handed_over(Path(options.trainer.default_root_dir or "runs"))
+            if left:
+                options.ckpt_path = str(left)
+                rank_zero_info(f"SLURM started this job again: it goes on from {left}")
         if options.ckpt_path:
             # of a fit this folder holds the runs; of the others it is where they write
             given = options.trainer.default_root_dir if command in ("fit", "validate") else None
@@ -211,7 +217,7 @@ class NCLCLI(LightningCLI):
         if given is False:
             return False
         run = Path(checkpoint).absolute().parent.parent if checkpoint else Path()
-        resumes = checkpoint is not None and (run / "metrics.csv").is_file()
+        resumes = checkpoint is not None and any((run / name).is_file() for name in ("metrics.csv", "config.yaml"))
         if resumes and (root is None or Path(root).absolute() == run.parent):
             step = load_checkpoint(str(checkpoint))["global_step"]
             own = RunLogger(run.parent, version=run.name, keep_step=step)
@@ -231,6 +237,10 @@ class NCLCLI(LightningCLI):
         for logger in self.trainer.loggers:
             if isinstance(logger, RunLogger):
                 logger.claim()
+        job, folder = handover(), run_folder(self.trainer)
+        if job and folder:
+            # where Lightning puts what a job that is given back goes on from, and looks for it
+            self.trainer._default_root_dir = str(folder / job)  # type: ignore[attr-defined]
         try:
             self._run_to_its_end(subcommand)
         except torch.OutOfMemoryError as error:
@@ -291,6 +301,8 @@ class NCLCLI(LightningCLI):
         """What to type after a stop."""
         if self.subcommand != "fit":
             return "give the command again"
+        if requeues(self.trainer):
+            return "if SLURM starts the job again, it goes on by itself where it was saved for that"
         checkpoints = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
         saved = [checkpoint.best_model_path for checkpoint in checkpoints if checkpoint.filename == "last"]
         if not any(saved):
@@ -344,7 +356,7 @@ def _stopped_by(error: BaseException, trainer: Trainer) -> int | None:
         return None
     # a signal to the whole group ends data-loading workers too, and then that is the error
     if trainer.received_sigterm:
-        return None if requeues(trainer) else signal.SIGTERM
+        return signal.SIGTERM
     return signal.SIGINT if isinstance(error.__context__, KeyboardInterrupt) else None
 
 

@@ -401,8 +401,7 @@ SLURM |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     [
         ("SIGTERM", 1, {}, 143, "last whole epoch, give the command again with --ckpt_path "),
         ("SIGINT", 0, {}, 130, "nothing is saved: give the command again"),
-        # Lightning's own: its handlers requeue the job
-        ("SIGTERM", 0, SLURM, 0, ""),
+        ("SIGTERM", 0, SLURM, 143, "if SLURM starts the job again, it goes on by itself"),
     ],
 )
 def test_a_run_that_is_told_to_stop_says_how_to_go_on(
@@ -432,6 +431,49 @@ def test_a_run_that_is_told_to_stop_says_how_to_go_on(
     for last in saved:
         assert lines[0].endswith(f" {last}")
         assert torch.load(last, weights_only=True)["epoch"] == epoch - 1
+
+
+def test_a_job_that_slurm_starts_again_goes_on_in_its_run(tmp_path: Path) -> None:
+    data, root = make_set(tmp_path / "data", 6), tmp_path / "runs"
+    (tmp_path / "preempted.py").write_text(
+        "import os, signal\nfrom lightning.pytorch import Callback\n"
+        "class Preempted(Callback):\n"
+        "    def on_train_batch_start(self, trainer, module, batch, index):\n"
+        "        if trainer.current_epoch == 1 and index < 2 and 'SLURM_RESTART_COUNT' not in os.environ:\n"
+        # saved and queued again; then the job is ended
+        "            os.kill(os.getpid(), [signal.SIGUSR1, signal.SIGTERM][index])\n"
+    )
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f"#!/bin/sh\necho $* >> {tmp_path / 'asked'}\n")
+    scontrol.chmod(0o755)
+    job = SLURM | {"PYTHONPATH": str(tmp_path), "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+    options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
+    options += [f"--trainer.default_root_dir={root}", "--trainer.callbacks=[{class_path: preempted.Preempted}]"]
+    options += ["--name=named"]
+    first = command("fit", *options, cwd=tmp_path, **job)
+    assert first.returncode == 143, first.stderr
+    assert (tmp_path / "asked").read_text() == "requeue 1\n"
+
+    # the same command in the same job
+    again = succeed("fit", *options, cwd=tmp_path, **job, SLURM_RESTART_COUNT="1")
+    assert "SLURM started this job again: it goes on from " in again.stderr
+    assert [folder.name for folder in root.iterdir()] == ["named"]
+    assert len(logged(root / "named", "val/f1")) == len(logged(root / "named", "train/loss")) == 3
+    last = torch.load(root / "named" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (last["epoch"], last["global_step"]) == (2, 9)
+    # the best of all epochs, of those before, too
+    scores = logged(root / "named", "val/f1")
+    kept = torch.load(root / "named" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
+    assert scores[kept] == max(scores)
+
+    # nothing of it is taken up by another job, nor by another command
+    refused = command("fit", *options, cwd=tmp_path, **job | {"SLURM_JOB_ID": "2"})
+    assert "there is a run of that name" in refused.stderr
+    begun = succeed("fit", *options[:-1], cwd=tmp_path, **job, SLURM_RESTART_COUNT="1")
+    assert "Restoring states" not in begun.stderr
+    assert sorted(folder.name for folder in root.iterdir()) == ["named", "version_0"]
+    assert not list(tmp_path.glob("hpc_ckpt*"))
 
 
 def test_a_run_without_checkpoints_and_panels(tmp_path: Path, small_set: Path) -> None:
