@@ -48,8 +48,8 @@ def overlay(
     the outline is one that means little.
     """
     # the square: one sees what is suspected, and hardly a tint on what is not
-    weight = (0.75 * np.clip(probability, 0, 1) ** 2)[..., None]
-    drawn = np.ascontiguousarray((image * (1 - weight) + heat(probability) * weight).round().astype(np.uint8))
+    weight = np.float32(0.75) * np.clip(probability, 0, 1).astype(np.float32) ** 2
+    drawn = cv2.blendLinear(image, heat(probability), 1 - weight, weight).astype(np.uint8, copy=False)
     width = max(1, round(max(image.shape[:2]) / 300))
     drawn[_rim(probability > threshold, width, dashed)] = _CALLED
     for pair in copies:

@@ -1,4 +1,4 @@
-"""Imports point one way, down; nothing that a machine or an account is named in is committed."""
+"""Imports point one way, down."""
 
 import ast
 from graphlib import TopologicalSorter
