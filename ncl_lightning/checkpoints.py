@@ -84,8 +84,10 @@ def load_checkpoint(path: str) -> dict[str, Any]:
         raise InputError(f"{path}: no such checkpoint; give the .ckpt file of a run") from None
     except Exception as error:
         raise InputError(f"{path}: not a checkpoint ({type(error).__name__}); give the .ckpt file of a run") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise InputError(f"{path}: not a checkpoint of a run (no state_dict in it); give the .ckpt file of a run")
+    keys = ("state_dict", "pytorch-lightning_version")
+    missing = keys if not isinstance(checkpoint, dict) else [key for key in keys if key not in checkpoint]
+    if missing:
+        raise InputError(f"{path}: not a checkpoint of a run (no {missing[0]} in it); give the .ckpt file of a run")
     return checkpoint
 
 

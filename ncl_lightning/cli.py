@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import errno
 import os
 import re
 import signal
@@ -223,6 +224,8 @@ class NCLCLI(LightningCLI):
             own = RunLogger(run.parent, version=run.name, keep_step=step)
         else:
             name = self.config[self.subcommand].name
+            if name and (Path(name).is_absolute() or ".." in Path(name).parts):
+                raise InputError(f"--name {name}: it would lie elsewhere than the other runs; give a name without ..")
             own = RunLogger(Path(root or "runs"), version=name)
             if name:
                 # W&B reads it when the run begins
@@ -234,10 +237,15 @@ class NCLCLI(LightningCLI):
         # open the data before a run's folder is claimed, so that bad input leaves nothing behind
         self.datamodule.trainer = self.trainer
         self.datamodule.setup(subcommand)
-        for logger in self.trainer.loggers:
-            if isinstance(logger, RunLogger):
-                logger.claim()
-        job, folder = handover(), run_folder(self.trainer)
+        try:
+            for logger in self.trainer.loggers:
+                if isinstance(logger, RunLogger):
+                    logger.claim()
+            job = handover()
+            # it makes a folder to ask for it
+            folder = run_folder(self.trainer) if job else None
+        except OSError as error:
+            raise InputError(f"{_written(error)}; give another --trainer.default_root_dir") from error
         if job and folder:
             # where Lightning puts what a job that is given back goes on from, and looks for it
             self.trainer._default_root_dir = str(folder / job)  # type: ignore[attr-defined]
@@ -248,6 +256,10 @@ class NCLCLI(LightningCLI):
                 f"the device's memory is full ({str(error).partition('. ')[0]}); lower data.batch_size, data.size or "
                 "data.eval_batch_size, or data.max_size for pictures at their own size"
             ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            raise InputError(f"{_written(error)}; make room there; {self._how_to_go_on()}") from error
         except (SystemExit, RuntimeError) as error:
             signum = _stopped_by(error, self.trainer)
             if signum:
@@ -322,6 +334,10 @@ def _warn_of_slow_halves(trainer: Trainer) -> None:
     known = isinstance(trainer.accelerator, CPUAccelerator) and torch.backends.mkldnn.is_available()
     if known and str(trainer.precision).startswith("bf16") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         rank_zero_warn(f"this CPU is slow at precision {trainer.precision}: --trainer.precision 32-true is faster here")
+
+
+def _written(error: OSError) -> str:
+    return f"{error.filename2 or error.filename}: can't be written ({error.strerror})"
 
 
 def _as_started() -> str:

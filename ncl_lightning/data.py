@@ -134,6 +134,8 @@ class ManipulationDataModule(LightningDataModule):
         self._datasets: dict[str, Any] = {}
         self._draws: Draws | None = None
         self._split: tuple[list[Source], list[Source]] | None = None
+        # of training: that of a run that resumes
+        self.first_epoch = 0
         self.guard = LeakageGuard(leakage)
 
     @property
@@ -277,7 +279,10 @@ class ManipulationDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled or drawn, augmented; the last incomplete batch is dropped."""
-        return self._loader(self._datasets["train"], train=True)
+        loader = self._loader(self._datasets["train"], train=True)
+        # Lightning tells the epoch of a run that resumes when workers have begun to read already
+        loader.sampler.set_epoch(self.first_epoch)  # type: ignore[attr-defined]
+        return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation sources in one loader."""

@@ -288,6 +288,23 @@ class NCLModule(LightningModule):
             loss = loss + 0 * sum(part.float().sum() for part in output if part is not None)
         return {"loss": loss, "output": output}
 
+    def on_train_start(self) -> None:
+        """Refuse to train in vain.
+
+        Raises:
+            InputError: Training ends before the first validation, which chooses the checkpoint.
+        """
+        trainer = self.trainer
+        first = (trainer.val_check_batch or 0) * (trainer.check_val_every_n_epoch or 1)
+        steps = trainer.max_steps * trainer.accumulate_grad_batches
+        chooses = any(getattr(callback, "monitor", None) for callback in trainer.checkpoint_callbacks)
+        if chooses and trainer.enable_validation and 0 < steps < first:
+            raise InputError(
+                f"trainer.max_steps is {trainer.max_steps}, but the first validation comes after {first:g} batches: "
+                "no checkpoint could be chosen. Raise it, or validate sooner, --trainer.check_val_every_n_epoch null "
+                "--trainer.val_check_interval BATCHES"
+            )
+
     def _stop_if_diverged(self) -> None:
         """Before a checkpoint of it replaces a sound one.
 
@@ -467,6 +484,9 @@ class NCLModule(LightningModule):
         self.val_threshold = checkpoint.get("val_threshold")
         if self._trainer and self.trainer.state.fn == "fit" and self.trainer.ckpt_path:
             follow_the_folder(checkpoint, Path(self.trainer.ckpt_path))
+            data = getattr(self.trainer, "datamodule", None)
+            if isinstance(data, ManipulationDataModule):
+                data.first_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         trained = sum(parameter.requires_grad for parameter in self.parameters())
         same_network = checkpoint["state_dict"].keys() == self.state_dict().keys()
         for state in checkpoint.get("optimizer_states", ()):

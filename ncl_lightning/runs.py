@@ -1,6 +1,7 @@
 """A run's folder: config.yaml, metrics.csv, curves.png, checkpoints/ and panels/ in one place, with or without W&B."""
 
 import platform
+import shlex
 import sys
 import time
 from datetime import datetime
@@ -60,10 +61,9 @@ class RunLogger(CSVLogger):
             if _rank() == 0:
                 folder.mkdir(parents=True)
         except FileExistsError:
-            raise InputError(
-                f"{folder}: there is a run of that name; give another --name, or go on with it by "
-                f"--ckpt_path {folder / 'checkpoints' / 'last.ckpt'}"
-            ) from None
+            last = folder / "checkpoints" / "last.ckpt"
+            other = f"go on with it by --ckpt_path {last}" if last.is_file() else "remove it: it has no last.ckpt"
+            raise InputError(f"{folder}: there is a run of that name; give another --name, or {other}") from None
 
     @property
     def experiment(self) -> Any:
@@ -143,7 +143,7 @@ def environment(trainer: Trainer) -> dict[str, Any]:
     """Versions and machine, as far as they decide a number."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": " ".join(["python -m ncl_lightning", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "ncl_lightning", *sys.argv[1:]]),
         "versions": {name: version(name) for name in ("ncl_lightning", "torch", "lightning")},
         "python": platform.python_version(),
         "accelerator": trainer.accelerator.__class__.__name__,

@@ -360,7 +360,16 @@ def test_predict_takes_none_of_its_own_pictures(trained: Path, tmp_path: Path) -
 BY_STEPS = ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=2", "--trainer.max_epochs=-1"]
 
 
-@pytest.mark.parametrize("ends", [["--trainer.max_epochs=3"], [*BY_STEPS, "--trainer.max_steps=9"]])
+@pytest.mark.parametrize(
+    "ends",
+    [
+        ["--trainer.max_epochs=3"],
+        [*BY_STEPS, "--trainer.max_steps=9"],
+        # which read ahead
+        ["--trainer.max_epochs=3", "--data.num_workers=1"],
+        ["--trainer.max_epochs=3", "--data.num_workers=1", "--data.epoch_samples=6"],
+    ],
+)
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, ends: list[str]) -> None:
     """With the pictures that an unbroken run has then, to the same weights."""
     data = make_set(tmp_path / "data", 6)
@@ -689,6 +698,9 @@ def test_what_a_user_can_mend_is_one_line(arguments: list[str], code: int, says:
         (["--model.encoder=traces", "--model.options={depth: -1}"], "depth is -1"),
         (["--model.mean=[0.5, 0.5]"], "model.mean is [0.5, 0.5]"),
         (["--model.std=[1.0, 0.0, 1.0]"], "std above 0"),
+        (["--trainer.max_epochs=-1", "--trainer.max_steps=1"], "no checkpoint could be chosen"),
+        (["--name=../other"], "--name ../other"),
+        (["--trainer.default_root_dir=/proc/nowhere"], "give another --trainer.default_root_dir"),
         # in Lightning's words
         (["--trainer.strategy=nope"], "invalid strategy name"),
         (["--trainer.val_check_interval=50"], "must be less than or equal to the number of the training batches"),
@@ -802,6 +814,20 @@ def test_a_network_that_gives_no_number_says_so(trained: Path, tmp_path: Path, s
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "is no number" in done.stderr.splitlines()[-1]
+
+
+def test_another_projects_checkpoint_is_one_line(tmp_path: Path, small_set: Path) -> None:
+    file = tmp_path / "foreign.ckpt"
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, file)
+    for words in (
+        ["predict", f"--ckpt_path={file}", f"--data.predict={small_set}"],
+        ["fit", *TINY, f"--ckpt_path={file}", f"--data.train=[{small_set}]", f"--data.val={small_set}"],
+        ["export", str(file), str(tmp_path / "out.ckpt")],
+    ):
+        done = command(*words)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith(f"ncl_lightning: {file}: not a checkpoint of a run")
+    assert not (tmp_path / "out.ckpt").exists()
 
 
 def test_a_pretrained_encoder_is_not_fetched_to_be_overwritten(trained: Path, tmp_path: Path, small_set: Path) -> None:
