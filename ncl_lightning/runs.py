@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch.distributed as dist
+import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from ncl_lightning.checkpoints import beside_checkpoint
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import read_metrics
+from ncl_lightning.options import cut, differing, flat, text
 
 T = TypeVar("T")
 _PLAIN = (bool, int, float, str)
@@ -118,6 +120,7 @@ class SaveRunConfig(SaveConfigCallback):
             config.pop("ckpt_path", None)
             # nor would a second run of this config find its name free
             config.pop("name", None)
+            _keep_other_options(folder / "config.yaml", yaml.safe_load(self.parser.dump(config, skip_none=False)))
             self.parser.save(config, folder / "config.yaml", skip_none=False, overwrite=True)
         # the module's and the data's options are logged by themselves
         trained = {name: value for name, value in self.config.trainer.as_dict().items() if isinstance(value, _PLAIN)}
@@ -132,6 +135,20 @@ class SaveRunConfig(SaveConfigCallback):
         folder = run_folder(trainer)
         if batch_idx == 0 and trainer.is_global_zero and folder is not None:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+
+
+def _keep_other_options(file: Path, options: dict[str, Any]) -> None:
+    """Where a run goes on with other options, say so, and keep the earlier ones beside them."""
+    if not file.is_file():
+        return
+    before, now = flat(yaml.safe_load(file.read_text(encoding="utf-8"))), flat(options)
+    changed = differing([before, now])
+    if not changed:
+        return
+    kept = file.with_name(f"config-{datetime.fromtimestamp(file.stat().st_mtime):%Y-%m-%d_%H-%M-%S}.yaml")
+    file.rename(kept)
+    words = ", ".join(f"{key} {cut(text(before[key]))} -> {cut(text(now[key]))}" for key in changed)
+    rank_zero_warn(f"the run goes on with other options than it had: {words}; {kept} has the earlier ones")
 
 
 def has_trained(root: Path) -> bool:

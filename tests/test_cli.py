@@ -399,6 +399,8 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, ends: list[str]) 
     torch.testing.assert_close(*weights)
     assert logged(run, "best/val/f1") == list(itertools.accumulate(logged(run, "val/f1"), max))
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    # with the same options
+    assert [p.name for p in run.glob("config*")] == ["config.yaml"]
 
 
 SLURM = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "fit", "SLURM_JOB_ID": "1", "SLURM_NODELIST": "localhost"}
@@ -616,6 +618,22 @@ def test_an_explicit_learning_rate_wins_on_resume(trained: Path, tmp_path: Path)
     stored = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
     assert stored["hyper_parameters"]["lr"] == 0.5
     assert stored["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.5
+
+
+def test_a_run_that_goes_on_with_other_options_says_so(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "version_0"
+    shutil.copytree(trained, run)
+    before = (run / "config.yaml").read_text()
+    words = [f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"]
+    words += [f"--trainer.default_root_dir={run.parent}", "--model.lambda_ncl=0.7", "--trainer.max_epochs=2"]
+    done = succeed("fit", *words)
+    (kept,) = run.glob("config-*.yaml")
+    assert kept.read_text() == before
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["lambda_ncl"] == 0.7
+    said = " ".join(done.stderr.split())
+    assert "other options than it had: " in said
+    assert "model.lambda_ncl 0.1 -> 0.7" in said
+    assert "trainer.max_epochs 1 -> 2" in said
 
 
 def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:
