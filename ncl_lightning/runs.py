@@ -49,6 +49,10 @@ class RunLogger(CSVLogger):
                 return version
             except FileExistsError:
                 version += 1
+            except OSError as error:
+                raise InputError(
+                    f"{self.root_dir}: can't be written ({error.strerror}); give another --trainer.default_root_dir"
+                ) from error
 
     def claim(self) -> None:
         """Make the folder of a new run that has a name.

@@ -116,7 +116,7 @@ def test_fit_and_another_count(protocol: Path, datasets: Path, tmp_path: Path) -
         "--data.val_share=0.3",
         "--data.epoch_samples=20",
         "--trainer.limit_val_batches=2",
-        "--trainer.max_steps=2",
+        "--trainer.limit_train_batches=2",
     )
     config = yaml.safe_load((tmp_path / "runs" / "version_0" / "config.yaml").read_text())
     assert config["data"]["protocol"].split()[0] == protocol.stem
