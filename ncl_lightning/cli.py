@@ -237,15 +237,12 @@ class NCLCLI(LightningCLI):
         # open the data before a run's folder is claimed, so that bad input leaves nothing behind
         self.datamodule.trainer = self.trainer
         self.datamodule.setup(subcommand)
-        try:
-            for logger in self.trainer.loggers:
-                if isinstance(logger, RunLogger):
-                    logger.claim()
-            job = handover()
-            # it makes a folder to ask for it
-            folder = run_folder(self.trainer) if job else None
-        except OSError as error:
-            raise InputError(f"{_written(error)}; give another --trainer.default_root_dir") from error
+        for logger in self.trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.claim()
+        job = handover()
+        # it makes a folder to ask for it
+        folder = run_folder(self.trainer) if job else None
         if job and folder:
             # where Lightning puts what a job that is given back goes on from, and looks for it
             self.trainer._default_root_dir = str(folder / job)  # type: ignore[attr-defined]
@@ -259,7 +256,10 @@ class NCLCLI(LightningCLI):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise
-            raise InputError(f"{_written(error)}; make room there; {self._how_to_go_on()}") from error
+            file = error.filename2 or error.filename
+            raise InputError(
+                f"{file}: can't be written ({error.strerror}); make room there; {self._how_to_go_on()}"
+            ) from error
         except (SystemExit, RuntimeError) as error:
             signum = _stopped_by(error, self.trainer)
             if signum:
@@ -334,10 +334,6 @@ def _warn_of_slow_halves(trainer: Trainer) -> None:
     known = isinstance(trainer.accelerator, CPUAccelerator) and torch.backends.mkldnn.is_available()
     if known and str(trainer.precision).startswith("bf16") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         rank_zero_warn(f"this CPU is slow at precision {trainer.precision}: --trainer.precision 32-true is faster here")
-
-
-def _written(error: OSError) -> str:
-    return f"{error.filename2 or error.filename}: can't be written ({error.strerror})"
 
 
 def _as_started() -> str:

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, so that a killed run leaves the former one."""
+"""Files written whole or not at all, so that a killed run leaves the former one; and read as a kill left them."""
 
 import csv
 import hashlib

@@ -328,7 +328,7 @@ class NCLModule(LightningModule):
         """Log the epoch's mean of each term, over all processes."""
         self._stop_if_diverged()
         # not by log(sync_dist=True): the progress bar, on the first process alone, would reduce it out of turn
-        for name, value in (self.train_terms.compute() if self.train_terms else {}).items():
+        for name, value in (self.train_terms.compute() if self.train_terms is not None else {}).items():
             self.log(f"train/{name}", value)
 
     def _terms(self, output: Any, mask: Tensor, valid: Tensor, index: Tensor, step: int) -> dict[str, Tensor]:

@@ -45,27 +45,23 @@ class RunLogger(CSVLogger):
             return version
         while True:
             try:
-                Path(self.root_dir, f"version_{version}").mkdir(parents=True)
+                _make_new(Path(self.root_dir, f"version_{version}"))
                 return version
             except FileExistsError:
                 version += 1
-            except OSError as error:
-                raise InputError(
-                    f"{self.root_dir}: can't be written ({error.strerror}); give another --trainer.default_root_dir"
-                ) from error
 
     def claim(self) -> None:
         """Make the folder of a new run that has a name.
 
         Raises:
-            InputError: There is one.
+            InputError: There is one, or it can't be made.
         """
         if self._version is None or self.keep_step >= 0:
             return
         folder = Path(self.log_dir)
         try:
             if _rank() == 0:
-                folder.mkdir(parents=True)
+                _make_new(folder)
         except FileExistsError:
             last = folder / "checkpoints" / "last.ckpt"
             other = f"go on with it by --ckpt_path {last}" if last.is_file() else "remove it: it has no last.ckpt"
@@ -83,6 +79,23 @@ class RunLogger(CSVLogger):
                 writer.save()
             return writer
         return super().experiment
+
+
+def _make_new(folder: Path) -> None:
+    """Make a run's folder.
+
+    Raises:
+        FileExistsError: There is one.
+        InputError: It can't be made.
+    """
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"{folder}: can't be made ({error.strerror}); give another --trainer.default_root_dir"
+        ) from error
 
 
 def run_folder(trainer: Trainer) -> Path | None:
