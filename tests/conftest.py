@@ -1,6 +1,7 @@
 """Data that the tests make themselves, and the command line as users run it."""
 
 import contextlib
+import csv
 import os
 import signal
 import subprocess
@@ -126,3 +127,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"--trainer.default_root_dir={root / 'runs'}",
     )
     return root / "runs" / "version_0"
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def logged(run: Path, name: str) -> list[float]:
+    return [float(row[name]) for row in rows(run) if row.get(name)]

@@ -1,0 +1,325 @@
+"""Runs that are stopped, killed, moved, requeued or gone on with: nothing is lost, and they say how to go on."""
+
+import itertools
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import TINY, command, logged, make_set, succeed
+
+from ncl_lightning.checkpoints import find_checkpoint, follow_the_folder
+
+BY_STEPS = ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=2", "--trainer.max_epochs=-1"]
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        ["--trainer.max_epochs=3"],
+        [*BY_STEPS, "--trainer.max_steps=9"],
+        # which read ahead
+        ["--trainer.max_epochs=3", "--data.num_workers=1"],
+        ["--trainer.max_epochs=3", "--data.num_workers=1", "--data.epoch_samples=6"],
+    ],
+)
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, ends: list[str]) -> None:
+    """With the pictures that an unbroken run has then, to the same weights."""
+    data = make_set(tmp_path / "data", 6)
+    options = ["fit", *TINY, f"--data.train=[{data}]", f"--data.val={data}", "--panels.count=0"]
+    options += ["--model.warmup=0.0", *ends]
+    succeed(*options, f"--trainer.default_root_dir={tmp_path / 'whole'}")
+    # the callback stops the process as a power cut would, after the second epoch's checkpoint
+    killer = tmp_path / "killer.py"
+    killer.write_text(
+        "import os\nfrom lightning.pytorch import Callback\n"
+        "class Killer(Callback):\n"
+        "    def on_train_epoch_start(self, trainer, module):\n"
+        "        if trainer.current_epoch == 2 and 'CUT' in os.environ:\n"
+        "            os._exit(9)\n"
+    )
+    root = f"--trainer.default_root_dir={tmp_path / 'broken'}"
+    callback = "--trainer.callbacks=[{class_path: killer.Killer}]"
+    killed = command(*options, root, callback, PYTHONPATH=str(tmp_path), CUT="1")
+    assert killed.returncode == 9
+    run = tmp_path / "broken" / "version_0"
+    succeed("fit", f"--config={run / 'config.yaml'}", "--ckpt_path=last", root, PYTHONPATH=str(tmp_path))
+    assert [p.name for p in run.parent.iterdir()] == ["version_0"]
+    whole = tmp_path / "whole" / "version_0"
+    for name in ("val/f1", "val/auc", "val/loss", "train/loss", "step"):
+        assert logged(run, name) == pytest.approx(logged(whole, name), abs=1e-6), name
+    weights = [torch.load(one / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for one in (run, whole)]
+    torch.testing.assert_close(*weights)
+    assert logged(run, "best/val/f1") == list(itertools.accumulate(logged(run, "val/f1"), max))
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    # with the same options
+    assert [p.name for p in run.glob("config*")] == ["config.yaml"]
+
+
+SLURM = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "fit", "SLURM_JOB_ID": "1", "SLURM_NODELIST": "localhost"}
+
+SLURM |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+
+
+@pytest.mark.parametrize(
+    ("signum", "epoch", "cluster", "code", "says"),
+    [
+        ("SIGTERM", 1, {}, 143, "last whole epoch, give the command again with --ckpt_path "),
+        ("SIGINT", 0, {}, 130, "nothing is saved: give the command again"),
+        ("SIGTERM", 0, SLURM, 143, "if SLURM starts the job again, it goes on by itself"),
+    ],
+)
+def test_a_run_that_is_told_to_stop_says_how_to_go_on(
+    tmp_path: Path, signum: str, epoch: int, cluster: dict[str, str], code: int, says: str
+) -> None:
+    data = make_set(tmp_path / "data", 4)
+    (tmp_path / "stopper.py").write_text(
+        "import os, signal\nfrom lightning.pytorch import Callback\n"
+        # what a shell starts in the background ignores it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Stopper(Callback):\n"
+        "    def on_train_batch_start(self, trainer, module, batch, index):\n"
+        f"        if trainer.current_epoch == {epoch}:\n"
+        f"            os.kill(os.getpid(), signal.{signum})\n"
+    )
+    options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
+    options += ["--trainer.callbacks=[{class_path: stopper.Stopper}]", f"--trainer.default_root_dir={tmp_path}"]
+    done = command("fit", *options, PYTHONPATH=str(tmp_path), **cluster)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: ")]
+    assert len(lines) == bool(code)
+    assert not lines or (lines[0].startswith(f"ncl_lightning: stopped by {signum}; ") and says in lines[0])
+    saved = list((tmp_path / "version_0" / "checkpoints").glob("last.ckpt"))
+    assert len(saved) == epoch
+    # what it names is there, and it is what is said of it
+    for last in saved:
+        assert lines[0].endswith(f" {last}")
+        assert torch.load(last, weights_only=True)["epoch"] == epoch - 1
+
+
+def test_a_job_that_slurm_starts_again_goes_on_in_its_run(tmp_path: Path) -> None:
+    data, root = make_set(tmp_path / "data", 6), tmp_path / "runs"
+    (tmp_path / "preempted.py").write_text(
+        "import os, signal\nfrom lightning.pytorch import Callback\n"
+        "class Preempted(Callback):\n"
+        "    def on_train_batch_start(self, trainer, module, batch, index):\n"
+        "        if trainer.current_epoch == 1 and index < 2 and 'SLURM_RESTART_COUNT' not in os.environ:\n"
+        # saved and queued again; then the job is ended
+        "            os.kill(os.getpid(), [signal.SIGUSR1, signal.SIGTERM][index])\n"
+    )
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f"#!/bin/sh\necho $* >> {tmp_path / 'asked'}\n")
+    scontrol.chmod(0o755)
+    job = SLURM | {"PYTHONPATH": str(tmp_path), "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+    options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
+    options += [f"--trainer.default_root_dir={root}", "--trainer.callbacks=[{class_path: preempted.Preempted}]"]
+    options += ["--name=named"]
+    first = command("fit", *options, cwd=tmp_path, **job)
+    assert first.returncode == 143, first.stderr
+    assert (tmp_path / "asked").read_text() == "requeue 1\n"
+
+    # the same command in the same job
+    again = succeed("fit", *options, cwd=tmp_path, **job, SLURM_RESTART_COUNT="1")
+    assert "SLURM started this job again: it goes on from " in again.stderr
+    assert [folder.name for folder in root.iterdir()] == ["named"]
+    assert len(logged(root / "named", "val/f1")) == len(logged(root / "named", "train/loss")) == 3
+    last = torch.load(root / "named" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (last["epoch"], last["global_step"]) == (2, 9)
+    # the best of all epochs, of those before, too
+    scores = logged(root / "named", "val/f1")
+    kept = torch.load(root / "named" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
+    assert scores[kept] == max(scores)
+
+    # nothing of it is taken up by another job, nor by another command
+    refused = command("fit", *options, cwd=tmp_path, **job | {"SLURM_JOB_ID": "2"})
+    assert "there is a run of that name" in refused.stderr
+    begun = succeed("fit", *options[:-1], cwd=tmp_path, **job, SLURM_RESTART_COUNT="1")
+    assert "Restoring states" not in begun.stderr
+    assert sorted(folder.name for folder in root.iterdir()) == ["named", "version_0"]
+    assert not list(tmp_path.glob("hpc_ckpt*"))
+
+
+def test_the_newest_run_is_the_one_that_began_last(tmp_path: Path) -> None:
+    """An older one may still be saving."""
+    for age, (run, files) in enumerate({"new": ["best", "last"], "old": ["best"], "newest": []}.items()):
+        for name in files:
+            (tmp_path / run / "checkpoints").mkdir(parents=True, exist_ok=True)
+            (tmp_path / run / "checkpoints" / f"{name}.ckpt").touch()
+            os.utime(tmp_path / run / "checkpoints" / f"{name}.ckpt", (age, age))
+        (tmp_path / run).mkdir(exist_ok=True)
+        (tmp_path / run / "config.yaml").touch()
+    for run, began in (("old", 10), ("new", 20), ("newest", 30)):
+        os.utime(tmp_path / run / "config.yaml", (began, began))
+    assert find_checkpoint("best", tmp_path).parent.parent.name == "new"
+
+
+@pytest.mark.parametrize("batch", [1, 2], ids=["within an epoch", "in its last step"])
+@pytest.mark.parametrize("validation", [[], ["--trainer.check_val_every_n_epoch=3"]], ids=["often", "seldom"])
+def test_a_run_that_diverges_ends_in_one_line(tmp_path: Path, validation: list[str], batch: int) -> None:
+    data = make_set(tmp_path / "data", 6)
+    (tmp_path / "breaker.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class Breaker(Callback):\n"
+        # its own loss is sound yet
+        "    def on_train_batch_end(self, trainer, module, outputs, batch, index):\n"
+        f"        if trainer.current_epoch == 1 and index == {batch}:\n"
+        "            module.network.head.weight.data.fill_(float('nan'))\n"
+    )
+    options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
+    options += ["--trainer.callbacks=[{class_path: breaker.Breaker}]", f"--trainer.default_root_dir={tmp_path}"]
+    done = command("fit", *options, *validation, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "training diverged before step 6: the loss is no longer finite; lower model.lr" in done.stderr
+    # the last sound one is kept
+    last = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 0
+    assert all(torch.isfinite(weights).all() for weights in last["state_dict"].values())
+
+
+def test_a_run_that_ended_within_an_epoch_goes_on_with_the_next(tmp_path: Path) -> None:
+    data = make_set(tmp_path / "data", 6)
+    options = ["fit", *TINY, f"--data.train=[{data}]", f"--data.val={data}", "--panels.count=0"]
+    root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
+    succeed(*options, *BY_STEPS, "--trainer.max_steps=5", root)
+    run = tmp_path / "runs" / "version_0"
+    stopped = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    succeed("fit", f"--config={run / 'config.yaml'}", "--ckpt_path=last", "--trainer.max_steps=8", root)
+    resumed = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    # epochs of three steps: one whole, one of two, one whole
+    assert (stopped, resumed["global_step"], resumed["epoch"]) == (5, 8, 2)
+    assert len(logged(run, "train/loss")) == 3
+
+
+def test_only_what_lay_in_the_folder_moves_along(tmp_path: Path) -> None:
+    def saved(folder: str, name: str) -> dict[str, object]:
+        path = f"{folder}/{name}"
+        return {"dirpath": folder, "best_model_path": path, "kth_best_model_path": "", "best_k_models": {path: 0.5}}
+
+    checkpoint = {"callbacks": {"last": saved("/a", "last.ckpt"), "best": saved("/a", "best.ckpt")}}
+    checkpoint["callbacks"] |= {"other": saved("/b", "epoch.ckpt"), "another": {"count": 1}}
+    follow_the_folder(checkpoint, tmp_path / "last.ckpt")
+    folder = str(tmp_path)
+    wanted = {
+        "last": saved(folder, "last.ckpt"),
+        "best": saved(folder, "best.ckpt"),
+        "other": saved("/b", "epoch.ckpt"),
+    }
+    assert checkpoint["callbacks"] == wanted | {"another": {"count": 1}}
+    # of a checkpoint under another name nothing is known
+    follow_the_folder(checkpoint, Path("/c/renamed.ckpt"))
+    assert checkpoint["callbacks"]["best"] == wanted["best"]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_run_that_was_moved_keeps_its_best_checkpoint(tmp_path: Path, small_set: Path, moved: bool) -> None:
+    root = tmp_path / "runs"
+    options = [*TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", "--panels.count=0"]
+    succeed("fit", *options, f"--trainer.default_root_dir={root}")
+    if moved:
+        root = root.rename(tmp_path / "elsewhere")
+    best, last = (root / "version_0" / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    # as if it had been perfect once
+    stored = torch.load(last, weights_only=True)
+    (state,) = (one for one in stored["callbacks"].values() if one.get("monitor") == "val/f1")
+    score = torch.tensor(1.0)
+    state |= {"best_model_score": score, "kth_value": score, "best_k_models": {state["best_model_path"]: score}}
+    torch.save(stored, last)
+    before = best.read_bytes()
+    config = f"--config={root / 'version_0' / 'config.yaml'}"
+    succeed("fit", config, f"--ckpt_path={last}", "--trainer.max_epochs=3", f"--trainer.default_root_dir={root}")
+    assert best.read_bytes() == before
+    assert logged(root / "version_0", "best/val/f1")[-1] == 1
+    assert sorted(path.name for path in best.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_an_explicit_learning_rate_wins_on_resume(trained: Path, tmp_path: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    config = f"--config={trained / 'config.yaml'}"
+    root = f"--trainer.default_root_dir={tmp_path}"
+    succeed("fit", config, f"--ckpt_path={last}", "--model.lr=0.5", "--trainer.max_epochs=2", root)
+    stored = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert stored["hyper_parameters"]["lr"] == 0.5
+    assert stored["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.5
+
+
+def test_a_run_that_goes_on_with_other_options_says_so(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "version_0"
+    shutil.copytree(trained, run)
+    before = (run / "config.yaml").read_text()
+    words = [f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"]
+    words += [f"--trainer.default_root_dir={run.parent}", "--model.lambda_ncl=0.7", "--trainer.max_epochs=2"]
+    done = succeed("fit", *words)
+    (kept,) = run.glob("config-*.yaml")
+    assert kept.read_text() == before
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["lambda_ncl"] == 0.7
+    said = " ".join(done.stderr.split())
+    assert "other options than it had: " in said
+    assert "model.lambda_ncl 0.1 -> 0.7" in said
+    assert "trainer.max_epochs 1 -> 2" in said
+
+
+def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:
+    succeed(
+        "fit",
+        f"--config={trained / 'config.yaml'}",
+        "--model.lr=0.0",
+        "--model.weight_decay=0.0",
+        f"--model.warm_start={trained / 'checkpoints' / 'last.ckpt'}",
+        f"--trainer.default_root_dir={tmp_path}",
+    )
+    before = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    after = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert after["epoch"] == before["epoch"]
+    for key, value in before["state_dict"].items():
+        if "running" not in key and "num_batches" not in key:
+            assert torch.equal(value, after["state_dict"][key]), key
+
+
+def test_a_runs_config_says_nothing_of_what_it_resumed_from(trained: Path, tmp_path: Path) -> None:
+    """Given after --ckpt_path it would win: another checkpoint, or none, without a word."""
+    run = tmp_path / "runs" / "version_0"
+    shutil.copytree(trained, run)
+    config, last = run / "config.yaml", run / "checkpoints" / "last.ckpt"
+    assert "ckpt_path" not in yaml.safe_load(config.read_text())
+    # a single callback, as Lightning takes it
+    callback = "--trainer.callbacks=lightning.pytorch.callbacks.RichModelSummary"
+    words = [f"--ckpt_path={last}", f"--config={config}", f"--trainer.default_root_dir={run.parent}"]
+    succeed("fit", *words, "--trainer.max_epochs=2", callback)
+    assert [folder.name for folder in run.parent.iterdir()] == ["version_0"]
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+    assert "ckpt_path" not in yaml.safe_load(config.read_text())
+
+
+def test_a_run_goes_on_with_what_trained(trained: Path, tmp_path: Path) -> None:
+    """Where both weights become 0 the projections train no more, and AdamW's state fits nothing."""
+    run = tmp_path / "runs" / "version_0"
+    shutil.copytree(trained, run)
+    words = [f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"]
+    words += [f"--trainer.default_root_dir={run.parent}"]
+    done = command("fit", *words, "--model.lambda_ncl=0", "--model.lambda_pc=0", "--trainer.max_epochs=2")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "--model.warm_start" in done.stderr.splitlines()[-1]
+
+
+def test_last_knows_what_best_is(trained: Path) -> None:
+    """Else a run that resumes takes its next epoch for the best one, and loses a better one."""
+    folder = trained / "checkpoints"
+    states = torch.load(folder / "last.ckpt", weights_only=True)["callbacks"]
+    (best,) = [state for key, state in states.items() if key.startswith("ModelCheckpoint") and "val/f1" in key]
+    assert Path(best["best_model_path"]).name == "best.ckpt"
+    assert best["best_model_score"] is not None
+
+
+def test_no_run_goes_on_from_an_exported_checkpoint(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "handed_on.ckpt"
+    succeed("export", trained / "checkpoints" / "best.ckpt", out)
+    done = command("fit", f"--config={trained / 'config.yaml'}", f"--ckpt_path={out}")
+    assert done.returncode == 1
+    assert "warm_start" in done.stderr
+    assert "Traceback" not in done.stderr
