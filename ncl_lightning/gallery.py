@@ -21,6 +21,7 @@ body{font:15px/1.45 system-ui,sans-serif;color:#222;margin:0 auto;max-width:1180
 table{border-collapse:collapse;font-size:.9em}td,th{text-align:left;padding:2px 14px 2px 0;vertical-align:top;
 overflow-wrap:anywhere}figure{margin:22px 0;break-inside:avoid}figure div{display:grid;grid-template-columns:
 repeat(3,1fr);gap:4px}figure img{width:100%;height:300px;object-fit:contain;background:#f1f2f4;display:block}
+.name{white-space:nowrap}
 figcaption{overflow-wrap:anywhere;margin-bottom:4px}figcaption b{margin-right:8px}
 .badge{background:#1769c2;color:#fff;border-radius:9px;padding:0 9px;font-size:.85em}.soft{color:#5b6470;font-size:.9em}
 """.replace("\n", "")
@@ -130,7 +131,8 @@ def _facts(run: Mapping[str, Any]) -> str:
         "versions": ", ".join(f"{name} {value}" for name, value in run["versions"].items()),
         "more": "predictions.json has all options, predictions.csv the SHA-256 of each picture",
     }
-    return _table([(name, escape(str(value))) for name, value in facts.items()])
+    # the names stay whole, whatever the values break into
+    return _table([(f"<span class=name>{name}</span>", escape(str(value))) for name, value in facts.items()])
 
 
 def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
