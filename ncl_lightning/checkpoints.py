@@ -38,15 +38,28 @@ def find_checkpoint(name: str, root: Path) -> Path:
     return file
 
 
-def named_checkpoint(name: str, root: Path) -> str:
-    """The file that a name means: `shipped`, the `best` or `last` of the newest run below a folder, else any path.
+def named_checkpoint(name: str, root: Path, of_run: str = "best") -> str:
+    """The file that a name means.
+
+    Args:
+        name: `shipped`; `best` or `last`: that of the newest run below `root`; a run's folder; else any path.
+        root: Folder of the runs.
+        of_run: What to take of a run's folder, `best` or `last`; the other one where there is none.
 
     Raises:
-        InputError: No run below the folder has one.
+        InputError: No run has one.
     """
     if name == "shipped":
         return str(SHIPPED)
-    return str(find_checkpoint(name, root)) if name in ("best", "last") else name
+    if name in ("best", "last"):
+        return str(find_checkpoint(name, root))
+    if not Path(name).is_dir():
+        return name
+    kept = [Path(name) / "checkpoints" / f"{kind}.ckpt" for kind in (of_run, "best", "last")]
+    file = next((file for file in kept if file.is_file()), None)
+    if file is None:
+        raise InputError(f"{name}: a folder, but no run with a checkpoint (no {kept[0]}); give the .ckpt file of a run")
+    return str(file)
 
 
 def follow_the_folder(checkpoint: dict[str, Any], file: Path) -> None:

@@ -55,9 +55,10 @@ def explain(command: str, parser: LightningArgumentParser) -> None:
     parser.description = _PURPOSES[command] + (_STORED if shown else "")
     texts = {
         "ckpt_path": {
-            "fit": "Checkpoint to resume from: a file, or `last`, that of the newest run below runs/.",
-            "predict": "Checkpoint: a file, `best` or `last` of the newest run below runs/, or `shipped`, the default.",
-        }.get(command, "Checkpoint: a file, `best` or `last` of the newest run below runs/, or `shipped`."),
+            "fit": "Checkpoint to resume from: a run's folder, a file, or `last`, that of the newest run below runs/.",
+            "predict": "Checkpoint: a file or a run's folder, `best` or `last` of the newest run below runs/, or `shipped`, the "
+            "default.",
+        }.get(command, "Checkpoint: a file or a run's folder, `best` or `last` of the newest run below runs/, or `shipped`."),
         "trainer.default_root_dir": {
             "fit": "Folder of the runs; by default runs/. Each run has a folder version_N of its own in it, or --name.",
         }.get(command, "Folder to write to; by default one named by the time, beside the checkpoint."),

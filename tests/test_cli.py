@@ -171,7 +171,7 @@ def test_validate_looks_at_what_the_run_looked_at(tmp_path: Path, held_out: bool
     succeed("fit", *TINY, f"--data.train=[{data}]", val, "--panels.count=0", root)
     run = tmp_path / "runs" / "version_0"
     # with what the run did about copies, too
-    words = ["validate", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
+    words = ["validate", f"--ckpt_path={run}"]
     for more, images in ([], logged(run, "val/images")[0]), ([f"--data.val={other}"], 3.0):
         table = succeed(*words, *more).stdout
         shown = dict(re.findall(r"(val/\w+)\W+([\d.]+)", table))
@@ -412,6 +412,7 @@ def test_a_fault_in_code_keeps_its_traceback(tmp_path: Path, small_set: Path) ->
         (["fit", "--data.train=[nowhere]", "--data.val=nowhere"], 1, "nowhere"),
         (["test", "--data.test={a: synthetic:2}"], 1, "--ckpt_path"),
         (["test", "--ckpt_path=nowhere.ckpt"], 1, "nowhere.ckpt"),
+        (["validate", "--ckpt_path=tests"], 1, "tests: a folder, but no run with a checkpoint"),
         (["predict", "--ckpt_path=README.md", "--data.predict=README.md"], 1, "README.md"),
         (["validate", "--ckpt_path=best", "--trainer.default_root_dir=tests"], 1, "best.ckpt"),
     ],

@@ -251,7 +251,7 @@ def test_a_run_that_goes_on_with_other_options_says_so(trained: Path, tmp_path: 
     run = tmp_path / "runs" / "version_0"
     shutil.copytree(trained, run)
     before = (run / "config.yaml").read_text()
-    words = [f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"]
+    words = [f"--config={run / 'config.yaml'}", f"--ckpt_path={run}"]
     words += [f"--trainer.default_root_dir={run.parent}", "--model.lambda_ncl=0.7", "--trainer.max_epochs=2"]
     done = succeed("fit", *words)
     (kept,) = run.glob("config-*.yaml")
