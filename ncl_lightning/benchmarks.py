@@ -49,29 +49,38 @@ def _unknown(root: Path, expected: str) -> NoReturn:
     raise InputError(f"{root}: expected {expected}; it holds {_saw(root)}; give the folder above them")
 
 
-# ---- the project's own layout ----------------------------------------------------------------------------------
+# ---- folders of pictures and masks -------------------------------------------------------------------------------
+
+FOLDERS = (("Tp", "Gt", "Au"), ("images", "masks", "authentic"))
+"""What a data set's folders are called: tampered pictures, their masks, authentic pictures. The former is IMDL-BenCo's
+ManiDataset: https://scu-zjz.github.io/IMDLBenCo-doc/guide/quickstart/0_dataprepare.html"""
 
 
 def folder_pairs(root: Path) -> list[Pair]:
-    """`Tp/`, `Gt/<stem>.png` or `Gt/<stem>_gt.png`, and `Au/` where there is one; any depth below each.
+    """`Tp/`, `Gt/` and `Au/`, or `images/`, `masks/` and `authentic/`; any depth below each.
 
-    This is IMDL-BenCo's ManiDataset, but matched by stem:
-    https://scu-zjz.github.io/IMDLBenCo-doc/guide/quickstart/0_dataprepare.html
+    Matched by stem, where IMDL-BenCo matches by order: the mask of `x.jpg` is `x.png`, `x_gt.png` or `x_mask.png`. The
+    authentic pictures may be missing, or be all that there is.
 
     Raises:
         InputError: Another layout, nothing there, or pictures and masks that do not match one to one.
     """
-    has = {name for name in ("Tp", "Gt", "Au") if (root / name).is_dir()}
-    if not has:
+    names = next((names for names in FOLDERS if any((root / name).is_dir() for name in names)), None)
+    if names is None:
         hint = "; bring it into that form, or list its files in a .csv (image,mask)" if find_images(root) else ""
-        raise InputError(f"{root}: expected Tp/ and Gt/, and Au/ for authentic pictures; it holds {_saw(root)}{hint}")
-    if len(has & {"Tp", "Gt"}) == 1:
-        missing = ({"Tp", "Gt"} - has).pop()
-        raise InputError(f"{root}: there is no {missing}/ beside {(has & {'Tp', 'Gt'}).pop()}/; add it")
-    pairs = match((root / "Tp", root / "Gt")) if "Tp" in has else []
-    pairs += _authentic(root / "Au" if "Au" in has else None)
+        raise InputError(
+            f"{root}: expected Tp/ and Gt/, and Au/ for authentic pictures (or images/, masks/ and authentic/); "
+            f"it holds {_saw(root)}{hint}"
+        )
+    tampered, masks, authentic = (root / name for name in names)
+    if tampered.is_dir() != masks.is_dir():
+        there, missing = (tampered, masks) if tampered.is_dir() else (masks, tampered)
+        raise InputError(f"{root}: there is no {missing.name}/ beside {there.name}/; add it")
+    pairs = match((tampered, masks)) if tampered.is_dir() else []
+    pairs += _authentic(authentic if authentic.is_dir() else None)
     if not pairs:
-        raise InputError(f"{root}: no picture in {'/, '.join(sorted(has))}/; add some")
+        has = [f"{name}/" for name in names if (root / name).is_dir()]
+        raise InputError(f"{root}: no picture in {', '.join(has)}; add some")
     return pairs
 
 

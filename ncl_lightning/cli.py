@@ -101,9 +101,7 @@ class NCLCLI(LightningCLI):
             # of a fit this folder holds the runs; of the others it is where they write
             given = options.trainer.default_root_dir if command in ("fit", "validate") else None
             asked = options.ckpt_path
-            options.ckpt_path = named_checkpoint(
-                asked, Path(given or "runs"), "last" if command == "fit" else "best"
-            )
+            options.ckpt_path = named_checkpoint(asked, Path(given or "runs"), "last" if command == "fit" else "best")
             if asked in ("best", "last"):
                 rank_zero_info(f"--ckpt_path {asked}, of the newest run: {options.ckpt_path}")
             elif Path(asked).is_dir():

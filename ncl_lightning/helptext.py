@@ -53,12 +53,12 @@ def explain(command: str, parser: LightningArgumentParser) -> None:
     """Say what a command is for and what its options mean here; leave out those of training in evaluation."""
     shown = _OF_EVALUATION | _OF_ONE[command] if command in _OF_ONE else None
     parser.description = _PURPOSES[command] + (_STORED if shown else "")
+    other = "Checkpoint: a file, a run's folder, `best` or `last` of the newest run below runs/, or `shipped`"
     texts = {
         "ckpt_path": {
             "fit": "Checkpoint to resume from: a run's folder, a file, or `last`, that of the newest run below runs/.",
-            "predict": "Checkpoint: a file or a run's folder, `best` or `last` of the newest run below runs/, or `shipped`, the "
-            "default.",
-        }.get(command, "Checkpoint: a file or a run's folder, `best` or `last` of the newest run below runs/, or `shipped`."),
+            "predict": f"{other}, the default.",
+        }.get(command, f"{other}."),
         "trainer.default_root_dir": {
             "fit": "Folder of the runs; by default runs/. Each run has a folder version_N of its own in it, or --name.",
         }.get(command, "Folder to write to; by default one named by the time, beside the checkpoint."),

@@ -21,7 +21,7 @@ def stem(path: Path) -> str:
 
 
 def match(folders: Folders, number: bool = False, lacking: Collection[str] = ()) -> list[Pair]:
-    """Each picture below one folder with its mask below another, of the same stem or the stem and `_gt`.
+    """Each picture below one folder with its mask below another, of the same stem, or the stem and `_gt` or `_mask`.
 
     Raises:
         InputError: As `pair_up`.
@@ -31,7 +31,7 @@ def match(folders: Folders, number: bool = False, lacking: Collection[str] = ())
 
     def key(mask: Path) -> str:
         # a picture may itself be called x_gt: the whole stem comes first
-        return stem(mask) if stem(mask) in stems else stem(mask).removesuffix("_gt")
+        return stem(mask) if stem(mask) in stems else re.sub("_(gt|mask)$", "", stem(mask))
 
     return pair_up(images, masks, stem, key, folders, number, lacking)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
+from ncl_lightning.benchmarks import FOLDERS
 from ncl_lightning.errors import InputError
 from ncl_lightning.images import IMAGE_SUFFIXES
 from ncl_lightning.sources import SHEET, find_images
@@ -65,9 +66,12 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def _of_a_data_set(file: Path) -> bool:
-    """A mask in a Gt/ beside Tp/, or the sheet that `synthesize` lays there."""
+    """A mask in a Gt/ beside Tp/, or in masks/ beside images/; or the sheet that `synthesize` lays there."""
     sheet = file.name == SHEET and (file.parent / "Tp").is_dir()
-    return sheet or any(folder.name == "Gt" and (folder.parent / "Tp").is_dir() for folder in file.parents)
+    beside = {masks: tampered for tampered, masks, _ in FOLDERS}
+    return sheet or any(
+        folder.name in beside and (folder.parent / beside[folder.name]).is_dir() for folder in file.parents
+    )
 
 
 def without_outputs(files: Sequence[Path]) -> list[Path]:

@@ -33,7 +33,8 @@ SourceSpec = str | dict[str, Any]
 SHEET = "contact_sheet.png"
 """What `synthesize` lays beside Tp/, Gt/ and Au/ to look at."""
 _KINDS = (
-    "a folder with Tp/, Gt/ and optionally Au/, a .json list, a .csv manifest, synthetic:N, synthetic:FOLDER, or "
+    "a folder with Tp/, Gt/ and optionally Au/ (or images/, masks/, authentic/), "
+    "a .json list, a .csv manifest, synthetic:N, synthetic:FOLDER, or "
     f"BENCHMARK:FOLDER with one of {', '.join(BENCHMARKS)}, benco"
 )
 
@@ -157,7 +158,8 @@ def open_source(spec: SourceSpec, size: int = 256, seed: int = 0) -> Source:
     """A data source by its string, or by `{class_path, init_args}` for a class of one's own.
 
     Args:
-        spec: A folder with `Tp/`, `Gt/` and optionally `Au/`; a `.json` list of `[image, mask or "Negative"]`, or
+        spec: A folder with `Tp/`, `Gt/` and optionally `Au/`, or `images/`, `masks/` and optionally
+            `authentic/`; a `.json` list of `[image, mask or "Negative"]`, or
             IMDL-BenCo's balanced list of `[class, folder or json]`; a `.csv` manifest with columns `image,mask`;
             `synthetic:N`; `synthetic:FOLDER` or `synthetic:FOLDER:N` (photographs; as many samples as there are,
             or N); `BENCHMARK:FOLDER` with a name of `benchmarks.BENCHMARKS`; `benco:` before one of the first two.

@@ -5,16 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from ncl_lightning.benchmarks import FOLDERS
 from ncl_lightning.errors import InputError
 from ncl_lightning.pictures import named_paths, named_pictures, output_stems
 
 
-def test_of_a_data_set_s_folder_no_mask_is_predicted(small_set: Path) -> None:
+@pytest.mark.parametrize("names", FOLDERS)
+def test_of_a_data_set_s_folder_no_mask_is_predicted(names: tuple[str, str, str], small_set: Path) -> None:
     """Gt/ beside Tp/ holds masks; a folder that is merely called Gt holds pictures."""
+    for before, name in zip(("Tp", "Gt", "Au"), names, strict=True):
+        (small_set / before).rename(small_set / name)
+    tampered, _, authentic = names
     files = named_pictures(str(small_set))
-    assert {file.parent.name for file in files} == {"Tp", "Au"}
+    assert {file.parent.name for file in files} == {tampered, authentic}
     assert len(files) == 6
-    (small_set / "Tp").rename(small_set / "others")
+    (small_set / tampered).rename(small_set / "others")
     assert len(named_pictures(str(small_set))) == 10
 
 

@@ -64,6 +64,7 @@ def test_folder(small_set: Path) -> None:
     [
         (["Tp/a.jpg", "Gt/a.png"], [("a.jpg", "a.png")]),
         (["Tp/a.jpg", "Gt/a_gt.png"], [("a.jpg", "a_gt.png")]),
+        (["images/a.jpg", "masks/a_mask.png"], [("a.jpg", "a_mask.png")]),
         (["Tp/a.JPG", "Gt/a.TIF"], [("a.JPG", "a.TIF")]),
         (["Tp/x/a.jpg", "Gt/a.png"], [("a.jpg", "a.png")]),
         (["Tp/a.jpg", "Gt/x/y/a_gt.png"], [("a.jpg", "a_gt.png")]),
@@ -106,12 +107,13 @@ def test_equal_stems_are_matched_within_sub_folders(tmp_path: Path) -> None:
         (["Tp/x/a.jpg", "Tp/y/a.jpg", "Gt/a.png"], r"2 pictures without a mask"),
         (["Tp/a.jpg"], r"no Gt/ beside Tp/"),
         (["Gt/a.png", "Au/b.jpg"], r"no Tp/ beside Gt/"),
+        (["images/a.jpg", "authentic/b.jpg"], r"no masks/ beside images/"),
         (["a.jpg", "b.jpg"], r"expected Tp/ and Gt/.* holds a\.jpg, b\.jpg.* \.csv"),
-        (["images/a.jpg", "masks/a.png"], r"holds images/, masks/"),
+        (["pictures/a.jpg", "truth/a.png"], r"holds pictures/, truth/"),
         (["readme.txt"], r"holds readme\.txt$"),
         ([f"{n}.txt" for n in range(9)], r"and 3 more"),
         ([], r"holds nothing"),
-        (["Tp/.keep", "Gt/.keep"], r"no picture in Gt/, Tp/"),
+        (["Tp/.keep", "Gt/.keep"], r"no picture in Tp/, Gt/"),
     ],
 )
 def test_faulty_folders(files: list[str], says: str, tmp_path: Path) -> None:
