@@ -42,7 +42,7 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
 
     Args:
         file: A W&B sweep file of method `grid`, as in configs/experiments.
-        out: Folder of the runs, table.md and figure.png; by default experiments/NAME.
+        out: Folder of the runs, table.md (.csv, .tex) and figure.png; by default experiments/NAME.
         only_table: Start no run; table and figure of what is done.
     """
     runs = expand(file)

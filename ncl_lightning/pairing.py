@@ -18,7 +18,7 @@ from ncl_lightning.intervals import difference_of_methods, paired_difference
 from ncl_lightning.per_image import Row, read_rows
 
 SCORES = (
-    "f1", "iou", "auc", "ap", "f1_original", "iou_original", "auc_original", "ap_original", "fpr_authentic",
+    "f1", "f1_val", "iou", "auc", "ap", "f1_original", "iou_original", "auc_original", "ap_original", "fpr_authentic",
 )  # fmt: skip
 LOWER_IS_BETTER = ("fpr_authentic",)
 # same picture, same truth: what must agree between results

@@ -27,7 +27,7 @@ def result(folder: Path, f1: list[float | None], offset: float = 0.0, name: str 
     for i, value in enumerate([*f1, *[None] * 10]):
         tampered = int(i < len(f1))
         shared = {"set": name, "index": i, "name": f"{i}.png", "height": 9, "width": 8}
-        scores = dict.fromkeys(("f1", "iou", "auc", "ap"), value) | {"fpr": 0.25 + offset}
+        scores = dict.fromkeys(("f1", "f1_val", "iou", "auc", "ap"), value) | {"fpr": 0.25 + offset}
         row = shared | {"tampered": tampered, "authentic": 1 - tampered} | scores
         row |= {f"{key}_original": row[key] for key in ("tampered", "f1", "iou", "auc", "ap")}
         rows.append(row | {"positives_original": 7 * tampered, "negatives_original": 72 - 7 * tampered})
@@ -81,7 +81,7 @@ def test_a_small_steady_difference_holds_and_a_large_unsteady_one_does_not(tmp_p
     # fewer false positives are better
     assert only(compare([a, steady]), "fpr_authentic")["better"] == "a"
     # all pairs of three arms
-    assert len(compare([a, steady, unsteady])) == 3 * 9
+    assert len(compare([a, steady, unsteady])) == 3 * len(SCORES)
     assert not any(one["holds"] for one in compare([a, Arm("again", a.runs)]))
 
 
@@ -287,7 +287,7 @@ def test_a_score_that_original_size_would_repeat_is_left_out(tmp_path: Path) -> 
     done = succeed("compare", "a", "b", "--json=out.json", cwd=tmp_path)
     assert not re.search(r"(f1|iou|auc|ap)_original", done.stdout)
     assert "set: scored at the pictures' own size, so `…_original` would be the same: left out." in done.stdout
-    assert "4 of 5 differences hold" in done.stdout
+    assert "5 of 6 differences hold" in done.stdout
     # for scripts it is all there
     assert {one["score"] for one in json.loads((tmp_path / "out.json").read_text())["comparisons"]} == set(SCORES)
     # one picture of another size
@@ -341,10 +341,10 @@ def test_names_and_verdicts_are_whole_at_80_columns(
     show(compare([arm(names[0], *a), arm(names[1], *b)]), 0.95)
     text = capsys.readouterr().out
     rows = [line for line in text.splitlines() if "+0." in line]
-    assert len(rows) == 9
+    assert len(rows) == len(SCORES)
     assert all(len(line) <= 80 for line in text.splitlines())
     # no dots but those between the ends of an interval
-    assert text.count("…") == 9
+    assert text.count("…") == len(SCORES)
     assert all(re.search(r" \+0\.\d{3} \+0\.\d{3}…\+0\.\d{3} (\w+) *$", line) for line in rows)
     assert all(name in text for name in (*names, *SCORES))
     # folded, where it must be
@@ -354,7 +354,7 @@ def test_names_and_verdicts_are_whole_at_80_columns(
     # letters only where the names leave no room
     better = [names[1], names[0]] if text.splitlines()[0].startswith(names[1]) else ["B", "A"]
     assert (better[0] == "B") == (len(names[0]) > 12)
-    assert verdicts == [better[0]] * 8 + [better[1]]
+    assert verdicts == [better[0]] * (len(SCORES) - 1) + [better[1]]
 
 
 @pytest.mark.parametrize(
@@ -386,6 +386,6 @@ def test_where_neither_beats_calling_everything_tampered_there_is_no_winner(tmp_
         write_rows(folder / "per_image.csv", rows)
     done = succeed("compare", tmp_path / "a", tmp_path / "b", "--json", tmp_path / "found.json")
     said = " ".join(done.stdout.split())
-    assert "Neither is above calling everything tampered (s: f1 0.400, s: auc 0.500, " in said
+    assert "Neither is above calling everything tampered (s: f1 0.400, s: f1_val 0.400, s: auc 0.500, " in said
     found = json.loads((tmp_path / "found.json").read_text())["comparisons"]
     assert {one["score"]: one["floor"] for one in found if one["score"] in ("f1", "auc")} == {"f1": 0.4, "auc": 0.5}

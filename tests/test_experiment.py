@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,6 +80,21 @@ def test_an_experiment_is_stopped_and_given_again(tmp_path: Path, sweep: Path) -
         for score in ("auc", "ap", "f1_val", "f1"):
             means = [json.loads((f / "test" / "results.json").read_text())["sets"]["tiny"][score] for f in folders]
             assert f"{np.mean(means):.3f} ({min(means):.3f}–{max(means):.3f})" in table, (arm, score)
+    # and as files that other programs read
+    with (out / "table.csv").open() as stream:
+        rows = {row["arm"]: row for row in csv.DictReader(stream)}
+    assert list(rows) == ["plain", "switch", "everything tampered"]
+    assert rows["plain"]["seeds"] == "2"
+    means = [json.loads((f / "test" / "results.json").read_text())["sets"]["tiny"]["auc"] for f in runs["plain"]]
+    spread = [float(rows["plain"][key]) for key in ("auc", "auc_low", "auc_high")]
+    assert spread == pytest.approx([np.mean(means), min(means), max(means)])
+    positives, negatives = (images(runs["plain"][0], kind) for kind in ("positives", "negatives"))
+    shares = positives / (positives + negatives)
+    assert float(rows["everything tampered"]["ap"]) == pytest.approx(shares.mean())
+    (line,) = [line for line in (out / "table.tex").read_text().splitlines() if line.startswith("tiny & switch")]
+    assert line.endswith(r" \\")
+    cells = re.findall(r"\| tiny \| switch \|(.*)\|", table)[0].replace("–", "--").split("|")
+    assert [cell.strip() for cell in line.removesuffix(r" \\").split("&")[2:]] == [cell.strip() for cell in cells]
     (auc,) = [one for one in json.loads((out / "comparisons.json").read_text()) if one["score"] == "auc"]
     a, b = (np.mean([images(folder, "auc") for folder in runs[arm]], 0) for arm in ("plain", "switch"))
     assert [auc["difference"], *auc["over_images"]] == pytest.approx(paired_difference(b, a, 10000, 0))
