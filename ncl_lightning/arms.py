@@ -70,13 +70,13 @@ def rows_of(arms: Sequence[Arm]) -> list[dict[str, Any]]:
         Rows of `set`, `arm`, `seeds` (their number; None of calling everything tampered), and of each of SCORES its
         mean over seeds, and `SCORE_low` and `SCORE_high`, the least and the greatest; None where undefined.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(key[0] for key in arms[0].runs[0]):
         keys = [key for key in arms[0].runs[0] if key[0] == name]
         for arm in arms:
-            row = {"set": name, "arm": arm.name, "seeds": len(arm.runs)}
-            rows.append(row | _cells({score: _means(arm.of_runs(keys, score)) for score in SCORES}))
-        rows.append({"set": name, "arm": EVERYTHING, "seeds": None} | _cells(_everything(arms[0], keys)))
+            scores = {score: _means(arm.of_runs(keys, score)) for score in SCORES}
+            rows.append({"set": name, "arm": arm.name, "seeds": len(arm.runs), **_cells(scores)})
+        rows.append({"set": name, "arm": EVERYTHING, "seeds": None, **_cells(_everything(arms[0], keys))})
     return rows
 
 
