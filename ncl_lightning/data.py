@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ncl_lightning.datasets import Batch, EpochSampler, FixedSampler, ManipulationDataset, PredictionDataset, collate
 from ncl_lightning.entries import OnCount, entry, open_entry
 from ncl_lightning.errors import InputError
+from ncl_lightning.headers import check_headers
 from ncl_lightning.holdout import hold_out
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
 from ncl_lightning.pictures import named_pictures
@@ -191,7 +192,10 @@ class ManipulationDataModule(LightningDataModule):
         seed = self.seed if part == "train" else 0
         stream = int(np.random.SeedSequence([seed, _STREAMS[part]]).generate_state(1)[0])
         size, root, counts = (self.hparams[name] for name in ("size", "root", "counts"))
-        return [open_entry(entry(spec), size, stream + i, root, counts) for i, spec in enumerate(specs)]
+        sources = [open_entry(entry(spec), size, stream + i, root, counts) for i, spec in enumerate(specs)]
+        # better now than after an epoch, or when the sets before have been scored
+        check_headers(sources)
+        return sources
 
     def _divided(self) -> tuple[list[Source], list[Source]]:
         """What to train on, and what is held out of it for validation."""

@@ -87,15 +87,27 @@ class Pair:
         if self.fit_mask:
             small = tampered.astype(np.uint8)
             return pixels, cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
-        raise InputError(
-            f"{self.mask}: the mask is {tampered.shape[1]}×{tampered.shape[0]} pixels, its picture {self.image} "
-            f"{width}×{height}; make the mask anew at the picture's size, or remove both"
+        raise self._misfit((height, width), tampered.shape)
+
+    def check(self) -> None:
+        """Look at the headers of both files, which takes a hundredth of the time of reading them.
+
+        Raises:
+            InputError: A file is missing, empty, too large or no image, or the mask has another size.
+        """
+        with _opened(self.image) as (_, header):
+            size, stored, orientation = header.displayed(), header.size, header.orientation
+        if self.mask is None:
+            return
+        of_mask = image_size(self.mask)
+        if of_mask != size and not self.fit_mask and not (orientation >= 5 and of_mask == stored):
+            raise self._misfit(size, of_mask)
+
+    def _misfit(self, size: tuple[int, ...], of_mask: tuple[int, ...]) -> InputError:
+        return InputError(
+            f"{self.mask}: the mask is {of_mask[1]}×{of_mask[0]} pixels, its picture {self.image} {size[1]}×{size[0]}; "
+            "make the mask anew at the picture's size, or remove both"
         )
-
-
-def read_pair(image: Path | str, mask: Path | str | None) -> tuple[Pixels, Mask]:
-    """A picture (H, W, 3) uint8 RGB and its mask (H, W) bool: `Pair.read` of an ordinary pair."""
-    return Pair(Path(image), None if mask is None else Path(mask)).read()
 
 
 def read_image(path: Path | str) -> Pixels:
@@ -114,8 +126,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
         InputError: The file is missing, too large or no image.
     """
     with _opened(Path(path)) as (_, header):
-        height, width = header.size
-        return (height, width) if header.orientation < 5 else (width, height)
+        return header.displayed()
 
 
 def write_image(path: Path | str, array: Pixels) -> None:
@@ -185,6 +196,10 @@ class _Header:
     size: tuple[int, int]  # (H, W) as stored
     orientation: int
     picture: Image.Image | None
+
+    def displayed(self) -> tuple[int, int]:
+        """(H, W) as displayed."""
+        return self.size if self.orientation < 5 else self.size[::-1]
 
 
 @contextmanager

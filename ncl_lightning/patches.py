@@ -41,21 +41,6 @@ def categorise(mask: Tensor, valid: Tensor, stride: int, count: int | Grid | Non
     return category.where(real, VOID)
 
 
-def tampered_fraction(mask: Tensor, stride: int, count: int | Grid | None = None) -> Tensor:
-    """f_n: the tampered fraction of every patch; what is padded counts as not tampered.
-
-    Args:
-        mask: (B,1,H,W) of 0 and 1 in any dtype.
-        stride: Side of a patch in pixels.
-        count: As for `categorise`.
-
-    Returns:
-        (B,N) float32.
-    """
-    grid = count if isinstance(count, tuple) else patch_grid(mask.shape[-2], mask.shape[-1], stride, count)
-    return _cut(mask.bool(), stride, grid).sum(-1) / float(stride * stride)
-
-
 def patch_grid(height: int, width: int, stride: int, count: int | None = None) -> Grid:
     """Rows and columns of the patches that cover a picture.
 

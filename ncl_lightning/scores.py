@@ -200,16 +200,6 @@ def best_cut(ranked: Ranked, steps: Steps, inverted: bool = False) -> tuple[int,
     return int(tp[at]), int(called[at] - tp[at]), threshold
 
 
-def confusion(probability: Tensor, mask: Tensor, valid: Tensor, threshold: float = 0.5) -> Tensor:
-    """Counts (B,4) int64 of valid pixels: true positives, false positives, false negatives, true negatives."""
-    predicted = (probability.float() > threshold).flatten(1)
-    tampered, inside = mask.flatten(1).bool(), valid.flatten(1).bool()
-    tp = (predicted & tampered & inside).sum(1)
-    fp = (predicted & inside).sum(1) - tp
-    fn = (tampered & inside).sum(1) - tp
-    return torch.stack([tp, fp, fn, inside.sum(1) - tp - fp - fn], 1)
-
-
 def auc(probability: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
     """Area under the ROC curve (B,) float64 on the CPU, in [0,1], higher is better, chance is 0.5.
 
@@ -221,22 +211,6 @@ def auc(probability: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
     )
     pairs, total = torch.tensor(counts).reshape(-1, 2).unbind(1)
     return ratio(pairs, total)
-
-
-def average_precision(probability: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
-    """Average precision (B,) float64 on the CPU, in [0,1], higher is better, chance is the tampered share.
-
-    Exact to 2^-33, equal values in one step (scikit-learn's `average_precision_score`). NaN where nothing is tampered.
-    """
-    counts = each(lambda image: (precisions(image, steps_of(image)), image.positives), probability, mask, valid)
-    return ap_score(*torch.tensor(counts).reshape(-1, 2).unbind(1))
-
-
-def f1_best(probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """The best F1 (B,) float64 over all thresholds, and that threshold (B,) float32: see `best_cut`."""
-    cuts = each(lambda image: (*best_cut(image, steps_of(image)), image.positives), probability, mask, valid)
-    tp, fp, threshold, positives = (torch.tensor(column) for column in zip(*cuts, strict=True))
-    return f1_score(tp, fp, positives), threshold
 
 
 def ratio(numerator: Tensor, denominator: Tensor, otherwise: float = torch.nan) -> Tensor:

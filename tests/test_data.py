@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_set
+from PIL import Image
 
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import EpochSampler, FixedSampler
@@ -47,6 +48,22 @@ def test_two_workers_draw_different_augmentations(tmp_path: Path) -> None:
             shutil.copy(folder / kind / "tp0.png", folder / kind / f"tp{number}.png")
     images = batches(folder, num_workers=2)
     assert len({image.numpy().tobytes() for image in images.values()}) > 6
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_bad_files_are_met_before_anything_runs(part: str, small_set: Path, tmp_path: Path) -> None:
+    """Not when they are drawn: hours into a training, or after another set's test."""
+    bad = make_set(tmp_path / "bad", 3, 1)
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(bad / "Gt" / "tp1.png")
+    (bad / "Au" / "au3.png").write_bytes(b"")
+    given = {"train": [str(small_set)], "val": str(small_set), "test": {"a": str(small_set), "b": str(bad)}}
+    data = ManipulationDataModule(
+        **given | ({} if part == "test" else {part: str(bad)}), batch_size=2, leakage="ignore"
+    )
+    with pytest.raises(
+        InputError, match=r"tp1\.png: the mask is 9×9 .*\(the first of 2 such files; `audit` names all\)"
+    ):
+        data.setup("test" if part == "test" else "fit")
 
 
 def test_evaluation_sees_the_same_made_up_pictures_at_every_epoch() -> None:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from ncl_lightning.errors import InputError
-from ncl_lightning.images import Pair, find_images, image_size, read_image, read_pair, write_image
+from ncl_lightning.images import Pair, find_images, image_size, read_image, write_image
 
 HEIGHT, WIDTH = 24, 40
 
@@ -40,6 +40,13 @@ def region() -> np.ndarray:
 def save(path: Path, array: np.ndarray, **options: Any) -> Path:
     Image.fromarray(array).save(path, **options)
     return path
+
+
+def read_pair(image: Path, mask: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """What can be read has headers that say so."""
+    pair = Pair(image, mask)
+    pair.check()
+    return pair.read()
 
 
 def close(one: np.ndarray, other: np.ndarray, by: float = 8) -> bool:
@@ -265,17 +272,21 @@ def test_no_mask_is_authentic(picture: np.ndarray, tmp_path: Path) -> None:
 def test_inverted_and_fitted(picture: np.ndarray, region: np.ndarray, tmp_path: Path) -> None:
     image = save(tmp_path / "a.png", picture)
     small = save(tmp_path / "m.png", (~region[::2, ::2]).astype(np.uint8) * 255)
-    mask = Pair(image, small, inverted=True, fit_mask=True).read()[1]
+    pair = Pair(image, small, inverted=True, fit_mask=True)
+    pair.check()
+    mask = pair.read()[1]
     assert (mask == np.repeat(np.repeat(region[::2, ::2], 2, 0), 2, 1)).all()
 
 
 @pytest.mark.parametrize("shape", [(HEIGHT, WIDTH - 1), (WIDTH, HEIGHT), (1, 1)])
 def test_mask_of_another_size(shape: tuple[int, int], picture: np.ndarray, tmp_path: Path) -> None:
     mask = save(tmp_path / "m.png", np.zeros(shape, np.uint8))
-    with pytest.raises(InputError) as error:
-        read_pair(save(tmp_path / "a.png", picture), mask)
-    for part in ("m.png", "a.png", f"{shape[1]}×{shape[0]}", f"{WIDTH}×{HEIGHT}"):
-        assert part in error.value.line
+    pair = Pair(save(tmp_path / "a.png", picture), mask)
+    for look in (pair.check, pair.read):
+        with pytest.raises(InputError) as error:
+            look()
+        for part in ("m.png", "a.png", f"{shape[1]}×{shape[0]}", f"{WIDTH}×{HEIGHT}"):
+            assert part in error.value.line
 
 
 # ---- bad files -------------------------------------------------------------------------------------------------
@@ -385,8 +396,10 @@ def test_any_damage_is_an_input_error(kind: str, picture: np.ndarray, tmp_path: 
 
 def test_a_bad_mask_is_named(picture: np.ndarray, tmp_path: Path) -> None:
     mask = wrote(tmp_path / "m.png", b"")
-    with pytest.raises(InputError, match=r"m\.png: the file is empty"):
-        read_pair(save(tmp_path / "a.png", picture), mask)
+    pair = Pair(save(tmp_path / "a.png", picture), mask)
+    for look in (pair.check, pair.read):
+        with pytest.raises(InputError, match=r"m\.png: the file is empty"):
+            look()
 
 
 def test_a_large_picture_takes_no_memory(tmp_path: Path) -> None:

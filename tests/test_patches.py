@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ncl_lightning.patches import AUTHENTIC, CONTOUR, TAMPERED, VOID, categorise, patch_grid, sides, tampered_fraction
+from ncl_lightning.patches import AUTHENTIC, CONTOUR, TAMPERED, VOID, categorise, patch_grid, sides
 
 
 def slow(mask: Tensor, valid: Tensor, stride: int, grid: tuple[int, int]) -> list[int]:
@@ -63,15 +63,6 @@ def test_masks_of_any_type(dtype: torch.dtype) -> None:
     mask = torch.tensor([[1, 1, 0, 0, 1, 0]]).expand(2, 6).to(dtype)[None, None]
     valid = torch.ones(1, 1, 2, 6, dtype=torch.bool)
     assert categorise(mask, valid, 2).tolist() == [[TAMPERED, AUTHENTIC, CONTOUR]]
-    assert tampered_fraction(mask, 2).tolist() == [[1.0, 0.0, 0.5]]
-
-
-def test_fractions_tell_the_categories() -> None:
-    mask = (torch.rand(3, 1, 21, 30, generator=torch.Generator().manual_seed(0)) < 0.5).repeat_interleave(3, 3)
-    valid = torch.ones_like(mask)
-    fraction, category = tampered_fraction(mask, 3), categorise(mask, valid, 3)
-    assert (category == AUTHENTIC).equal(fraction == 0)
-    assert (category == TAMPERED).equal(fraction == 1)
 
 
 @settings(max_examples=200, deadline=None)
