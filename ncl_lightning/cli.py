@@ -33,7 +33,7 @@ from ncl_lightning.provenance import record
 from ncl_lightning.requeue import handed_over, handover
 from ncl_lightning.results import ResultsWriter
 from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder, run_folder
-from ncl_lightning.stopping import StopTogether, requeues
+from ncl_lightning.stopping import StopOnSigterm, requeues
 
 
 class NCLCLI(LightningCLI):
@@ -181,7 +181,7 @@ class NCLCLI(LightningCLI):
             callbacks.append(PredictionWriter(folder, record(self.subcommand, options)))
             # they are written one by one; kept, those of a large folder would fill the memory
             self.config_init[self.subcommand]["return_predictions"] = False
-        callbacks.append(StopTogether())
+        callbacks.append(StopOnSigterm())
         self.config_init[self.subcommand]["trainer"]["callbacks"] = callbacks
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
         # to one device Lightning gives no heed: each process would train a run of its own

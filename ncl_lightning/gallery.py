@@ -124,6 +124,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 def _facts(run: Mapping[str, Any]) -> str:
     facts = {
+        **({"PARTIAL": run["partial"]} if "partial" in run else {}),
         "made": run["time"],
         "by": run["command"],
         "pictures": run["folder"],

@@ -4,7 +4,8 @@ import csv
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from heapq import nlargest
 from pathlib import Path
@@ -208,8 +209,21 @@ class PredictionWriter(BasePredictionWriter):
         self._found = {name: one for part in of_all_processes(self._found) for name, one in part.items()}
         previews = {name: three for part in of_all_processes(self._previews) for name, three in part.items()}
         self.failed = {name: line for part in of_all_processes(self.failed) for name, line in sorted(part.items())}
-        if not trainer.is_global_zero:
-            return
+        if trainer.is_global_zero:
+            self._list(trainer, previews)
+            skipped = f", {len(self.failed)} skipped" if self.failed else ""
+            done = f"heat maps of {len(self._found)} pictures in {self.folder}{skipped}"
+            print(f"{done}; look at {PAGE}" if self._found else done)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """List what there is by then: unlisted, it could be taken for a part of the next case in that folder."""
+        # other processes do not come to tell
+        if trainer.world_size == 1 and self._found:
+            with suppress(InputError):
+                self._list(trainer, self._previews)
+
+    def _list(self, trainer: Trainer, previews: Mapping[str, list[bytes]]) -> None:
+        """Write the list, the page, and what they were made with."""
         listed = sorted(_with_twins(self._found.values()), key=lambda one: (-(one.highest or 0), one.picture))
         listed += [
             Predicted(Path(name).relative_to(self._root).as_posix(), note=line, sha256=file_hash(name) or "")
@@ -224,13 +238,12 @@ class PredictionWriter(BasePredictionWriter):
         columns = [field.name for field in fields(Predicted)]
         write_rows(self.folder / CSV, [asdict(one) for one in listed], columns)
         about = {**self.run, **environment(trainer)}
+        if missing := len(self._stems) - len(self._found) - len(self.failed):
+            about["partial"] = f"stopped before {missing} of {len(self._stems)} pictures"
         shown = {self._found[name].picture: previews[name] for name in self._highest(previews)}
         page = {**about, "folder": self._root.absolute()}
         write_gallery(self.folder / PAGE, listed, shown, page, self.untouched)
         write_json(self.folder / ABOUT, about)
-        skipped = f", {len(self.failed)} skipped" if self.failed else ""
-        done = f"heat maps of {len(self._found)} pictures in {self.folder}{skipped}"
-        print(f"{done}; look at {PAGE}" if self._found else done)
 
     def _file(self, stem: Path, kind: str) -> Path:
         return self.folder / stem.with_name(f"{stem.name}_{kind}.png")

@@ -1,4 +1,4 @@
-"""SIGTERM to a run of several processes ends all of them."""
+"""SIGTERM ends a run: of several processes all of them, and an evaluation at once."""
 
 import signal
 from types import FrameType
@@ -15,15 +15,17 @@ def requeues(trainer: Trainer) -> bool:
     return isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue
 
 
-class StopTogether(Callback):
+class StopOnSigterm(Callback):
     """On SIGTERM the first process of several stops at once, and the others are left for it to end.
 
     Lightning's handler speaks to the other processes before it returns. Where they have come to another collective by
-    then, as after a signal to all of them (of a scheduler, or of a container that is stopped), all wait for ever.
+    then, as after a signal to all of them (of a scheduler, or of a container that is stopped), all wait for ever. And
+    it is training alone that looks whether there was a signal: tests and predictions would go on to their end.
     """
 
     def _listen(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.world_size == 1 or requeues(trainer):
+        # a training of one process stops after its step
+        if (trainer.world_size == 1 and trainer.state.fn == "fit") or requeues(trainer):
             return
 
         def stop(signum: int, frame: FrameType | None) -> None:

@@ -4,13 +4,14 @@ import csv
 import json
 import re
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import command, make_set, succeed
+from conftest import command, make_set, stopped, succeed
 
 from ncl_lightning.checkpoints import SHIPPED
 from ncl_lightning.cli import NCLCLI
@@ -152,3 +153,25 @@ def test_the_page_shows_the_most_suspicious_of_many(
     assert re.findall(r"<figcaption><b>([^<]+)</b>", page) == order[:2]
     assert re.findall(r"<tr><td>([^<]+\.png)<td>score", page) == order[2:]
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["time"] in page
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_lists_what_it_has(signum: int, trained: Path, tmp_path: Path) -> None:
+    pictures, out = make_set(tmp_path / "set", 120, seed=2) / "Tp", tmp_path / "out"
+    told = stopped(*predict(trained, pictures, out), signum=signum, folder=out, sign="*_overlay.png")
+    assert told.returncode == 128 + signum
+    listed = {row["files"] for row in rows_of(out).values()}
+    drawn = {file.name.removesuffix("_overlay.png") for file in out.glob("*_overlay.png")}
+    # the last one may have come to its pictures, and not to its row
+    assert listed <= drawn
+    assert 0 < len(listed) <= len(drawn) < 120
+    words = f"stopped before {120 - len(listed)} of 120 pictures"
+    assert json.loads((out / "predictions.json").read_text())["partial"] == words
+    assert words in (out / "predictions.html").read_text(encoding="utf-8")
+    # another case does not mix with it
+    other = command(*predict(trained, make_set(tmp_path / "other", 1, seed=9) / "Tp", out))
+    assert other.returncode == 1
+    assert "holds results of other pictures" in other.stderr
+    succeed(*predict(trained, pictures, out))
+    assert len(rows_of(out)) == 120
+    assert "partial" not in json.loads((out / "predictions.json").read_text())
