@@ -97,6 +97,11 @@ def export(
         except RuntimeError as error:  # torch's word for a full disk
             raise OSError(str(error)) from error
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, from {file}")
+    if count := sum(len(part["digests"]) for part in kept.get(_GUARD, {}).values()):
+        print(
+            f"in it are {count} fingerprints of training and validation pictures (32×32 grey thumbnails), by which "
+            "`test` refuses to score on them; --fingerprints false leaves them out"
+        )
 
 
 def _average(checkpoint: dict[str, Any], files: Sequence[str]) -> None:

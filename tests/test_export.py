@@ -94,7 +94,9 @@ def test_the_shipped_model_is_handed_on_by_name(tmp_path: Path) -> None:
     assert all(torch.equal(weights, theirs["state_dict"][name]) for name, weights in ours["state_dict"].items())
 
 
-def test_a_run_is_handed_on_by_name(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_handed_on_by_name(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(trained.parent.parent)
     for name in ("best", "last"):
         export(name, tmp_path / name)
@@ -103,7 +105,11 @@ def test_a_run_is_handed_on_by_name(trained: Path, tmp_path: Path, monkeypatch: 
         )
         assert all(torch.equal(weights, theirs["state_dict"][key]) for key, weights in ours["state_dict"].items())
         assert "ManipulationDataModule" in theirs
+    # pictures are not handed on without a word, be they small
+    seen = sum(len(part["digests"]) for part in theirs["ManipulationDataModule"].values())
+    assert f"in it are {seen} fingerprints" in capsys.readouterr().out
     export("best", tmp_path / "bare", fingerprints=False)
+    assert "fingerprints" not in capsys.readouterr().out
     assert "ManipulationDataModule" not in torch.load(tmp_path / "bare", weights_only=True)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"no run below it has a checkpoints/best\.ckpt"):
