@@ -173,8 +173,11 @@ def _score(one: Predicted, untouched: Untouched | None) -> str:
     compared = []
     if untouched is not None and share is not None:
         many, of, which = untouched.most(highest)
-        smaller = ", all of them smaller" if (one.width or 0) * (one.height or 0) > untouched.pixels else ""
-        compared.append(f"{many or 'none'} of {of} untouched ones score as high ({escape(which)}{smaller})")
+        unlike = ["smaller"] if (one.width or 0) * (one.height or 0) > untouched.pixels else []
+        # what was measured is photographs as cameras and the web save them
+        unlike += ["JPEGs"] if one.format != "JPEG" else []
+        words = f", all of them {' and '.join(unlike)}" if unlike else ""
+        compared.append(f"{many or 'none'} of {of} untouched ones score as high ({escape(which)}{words})")
     if not stands_out(highest, share):
         compared.append("nothing stands out")
     return ": ".join([f"score {highest:.2f}", *compared])

@@ -71,6 +71,8 @@ def test_a_score_stands_beside_those_of_untouched_photographs(tmp_path: Path) ->
     assert said(0.5) == "score 0.50: 3 of 5 untouched ones score as high (dogs): nothing stands out"
     # what was measured is said to be of smaller ones
     assert said(0.75, width=641) == "score 0.75: 1 of 4 untouched ones score as high (cats, all of them smaller)"
+    assert said(0.75, format="GIF") == "score 0.75: 1 of 4 untouched ones score as high (cats, all of them JPEGs)"
+    assert said(0.75, height=999, format="PNG").endswith("(cats, all of them smaller and JPEGs)")
     page = page_of(tmp_path, [ONE], [ONE.picture])
     assert "with this checkpoint was not measured" in page
     assert "untouched ones score as high" not in page
