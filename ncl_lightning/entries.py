@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ncl_lightning.benchmarks import BENCHMARKS
 from ncl_lightning.errors import InputError
+from ncl_lightning.layouts import BENCHMARKS
 from ncl_lightning.sources import FileSource, Source, SourceSpec, open_source
 
 logger = logging.getLogger(__name__)

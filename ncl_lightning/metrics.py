@@ -25,9 +25,7 @@ from ncl_lightning.scores import (
     ratio,
     steps_of,
 )
-from ncl_lightning.table import ImageRows, ImageTable, mean
-
-__all__ = ["COUNTS", "GRID", "MEANS", "ImageScores", "ImageTable"]
+from ncl_lightning.table import ImageRows, mean
 
 GRID = torch.arange(101, dtype=torch.float32) / 100
 """Thresholds 0.00, 0.01, …, 1.00 at which counts are kept for curves and for the best threshold of a set."""

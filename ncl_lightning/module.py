@@ -20,10 +20,10 @@ from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
 from ncl_lightning.loss import NCLLoss
-from ncl_lightning.metrics import ImageScores, ImageTable
+from ncl_lightning.metrics import ImageScores
 from ncl_lightning.network import PivotNetwork
 from ncl_lightning.own import instantiate
-from ncl_lightning.table import Means
+from ncl_lightning.table import ImageTable, Means
 
 
 class _Explained(NamedTuple):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
-from ncl_lightning.benchmarks import FOLDERS
 from ncl_lightning.errors import InputError
-from ncl_lightning.images import IMAGE_SUFFIXES
-from ncl_lightning.sources import SHEET, find_images
+from ncl_lightning.images import IMAGE_SUFFIXES, find_images
+from ncl_lightning.layouts import FOLDERS
+from ncl_lightning.sources import SHEET
 
 OUTPUTS = ("heat", "mask", "overlay")
 _LONGEST = 200  # bytes of a name that more is appended to, also while it is written

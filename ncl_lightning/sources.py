@@ -11,23 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ncl_lightning.benchmarks import BENCHMARKS, benchmark_pairs, folder_pairs
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import report
 from ncl_lightning.images import Pair, find_images
+from ncl_lightning.layouts import BENCHMARKS, benchmark_pairs, folder_pairs
 from ncl_lightning.own import instantiate
-
-__all__ = [
-    "SHEET",
-    "BalancedSource",
-    "FileSource",
-    "Pair",
-    "Picture",
-    "Source",
-    "SourceSpec",
-    "find_images",
-    "open_source",
-]
 
 SourceSpec = str | dict[str, Any]
 SHEET = "contact_sheet.png"
@@ -162,7 +150,7 @@ def open_source(spec: SourceSpec, size: int = 256, seed: int = 0) -> Source:
             `authentic/`; a `.json` list of `[image, mask or "Negative"]`, or
             IMDL-BenCo's balanced list of `[class, folder or json]`; a `.csv` manifest with columns `image,mask`;
             `synthetic:N`; `synthetic:FOLDER` or `synthetic:FOLDER:N` (photographs; as many samples as there are,
-            or N); `BENCHMARK:FOLDER` with a name of `benchmarks.BENCHMARKS`; `benco:` before one of the first two.
+            or N); `BENCHMARK:FOLDER` with a name of `layouts.BENCHMARKS`; `benco:` before one of the first two.
         size: Side of made-up pictures, in pixels.
         seed: Seed of made-up pictures and of balanced draws.
 

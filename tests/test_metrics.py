@@ -17,8 +17,8 @@ from ncl_lightning import scores
 from ncl_lightning.conventions import away_from
 from ncl_lightning.imagelevel import image_scores
 from ncl_lightning.intervals import bootstrap_interval, paired_difference
-from ncl_lightning.metrics import GRID, ImageScores, ImageTable
-from ncl_lightning.table import Means, mean
+from ncl_lightning.metrics import GRID, ImageScores
+from ncl_lightning.table import ImageTable, Means, mean
 
 Batch = tuple[Tensor, Tensor, Tensor]
 LARGEST: dict[str, float] = defaultdict(float)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ncl_lightning.benchmarks import FOLDERS
 from ncl_lightning.errors import InputError
+from ncl_lightning.layouts import FOLDERS
 from ncl_lightning.pictures import named_paths, named_pictures, output_stems
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_benchmarks
+import test_layouts
 import yaml
 from conftest import ROOT, TINY, command, make_set, succeed
 
-from ncl_lightning.benchmarks import BENCHMARKS
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.entries import entry, open_entry
 from ncl_lightning.errors import InputError
+from ncl_lightning.layouts import BENCHMARKS
 
 PROTOCOLS = sorted((ROOT / "configs" / "protocols").glob("*.yaml"))
 
@@ -40,16 +40,16 @@ def plant(root: Path, source: str) -> None:
         # more than one picture, so that some are held out
         for number in range(12):
             name = f"Tp_D_CRN_S_N_cha{number:05d}_art{number:05d}_{number:05d}"
-            test_benchmarks.picture(root / folder / f"Tp/{name}.jpg")
-            test_benchmarks.truth(root / folder / f"CASIA 2 Groundtruth/{name}_gt.png")
-            test_benchmarks.picture(root / folder / f"Au/Au_nat_{number:05d}.jpg")
+            test_layouts.picture(root / folder / f"Tp/{name}.jpg")
+            test_layouts.truth(root / folder / f"CASIA 2 Groundtruth/{name}_gt.png")
+            test_layouts.picture(root / folder / f"Au/Au_nat_{number:05d}.jpg")
     elif kind == "imd2020":
         for number in range(12):
-            test_benchmarks.picture(root / folder / f"{number}/x_{number}.png")
-            test_benchmarks.truth(root / folder / f"{number}/x_{number}_mask.png")
-            test_benchmarks.picture(root / folder / f"{number}/{number}_orig.jpg")
+            test_layouts.picture(root / folder / f"{number}/x_{number}.png")
+            test_layouts.truth(root / folder / f"{number}/x_{number}_mask.png")
+            test_layouts.picture(root / folder / f"{number}/{number}_orig.jpg")
     else:
-        test_benchmarks.TREES[kind][0](root / folder)
+        test_layouts.TREES[kind][0](root / folder)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from conftest import make_set
 from PIL import Image
 
 from ncl_lightning.errors import InputError
-from ncl_lightning.sources import BalancedSource, FileSource, Pair, Picture, open_source
+from ncl_lightning.images import Pair
+from ncl_lightning.sources import BalancedSource, FileSource, Picture, open_source
 
 
 def touch(root: Path, *names: str) -> Path:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ncl_lightning.benchmarks import BENCHMARKS, CASIA1_LACKING, CASIA2_LACKING, CASIA2_MISFITS
 from ncl_lightning.errors import InputError
+from ncl_lightning.layouts import BENCHMARKS, CASIA1_LACKING, CASIA2_LACKING, CASIA2_MISFITS
 from ncl_lightning.sources import FileSource, open_source
 
 SIZE = (8, 6)  # width, height
