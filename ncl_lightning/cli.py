@@ -7,13 +7,14 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -146,50 +147,25 @@ class NCLCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer with the run's logger first and the callbacks of each command."""
-        options = self.config[self.subcommand]
-        root, checkpoint = options.trainer.default_root_dir, options.get("ckpt_path")
-        given: Any = self.config_init[self.subcommand]["trainer"].get("callbacks") or []
+        options, init = self.config[self.subcommand], self.config_init[self.subcommand]
+        given: Any = init["trainer"].get("callbacks") or []
         callbacks: list[Any] = list(given) if isinstance(given, list) else [given]
         loggers: Any = False
-        if not any(isinstance(callback, ProgressBar) for callback in callbacks) and (
-            options.trainer.enable_progress_bar is not False
-        ):
-            callbacks.append(Bar())
-            # a bar that is no terminal's shows nothing before its end
-            if self.subcommand == "fit" and not sys.stdout.isatty():
-                callbacks.append(ProgressLines())
         if self.subcommand == "fit":
-            if options.trainer.enable_model_summary is not False and not any(
-                isinstance(callback, ModelSummary) for callback in callbacks
-            ):
-                callbacks.append(Summary())
-            loggers = self._loggers(root, checkpoint)
-            if options.trainer.enable_checkpointing is not False:
-                # without a monitor, and at the end of the epoch: the one to resume from
-                last = ModelCheckpoint(
-                    filename="last", enable_version_counter=not loggers, save_on_train_epoch_end=True
-                )
-                callbacks.append(last)
-            if loggers:
-                callbacks.append(LearningRateMonitor())
-        elif self.subcommand == "test":
-            callbacks.append(ResultsWriter(output_folder("test", root, checkpoint), record(self.subcommand, options)))
-            # the writer's table has intervals; Lightning's would repeat every set in each set's column
-            self.config_init[self.subcommand]["verbose"] = False
-        elif self.subcommand == "predict":
-            folder = output_folder("predict", root, checkpoint)
-            callbacks.append(PredictionWriter(folder, record(self.subcommand, options)))
-            # they are written one by one; kept, those of a large folder would fill the memory
-            self.config_init[self.subcommand]["return_predictions"] = False
-        callbacks.append(StopOnSigterm())
-        self.config_init[self.subcommand]["trainer"]["callbacks"] = callbacks
+            loggers = self._loggers(options.trainer.default_root_dir, options.ckpt_path)
+            callbacks += _of_training(options.trainer, callbacks, bool(loggers))
+        elif options.trainer.enable_progress_bar is not False and not _holds(callbacks, ProgressBar):
+            callbacks.append(Bar())
+        if self.subcommand in _WRITERS:
+            # a table or maps of its own: Lightning's table would repeat every set in each set's column, and the maps of
+            # a large folder would fill the memory
+            writer, quiet_option = _WRITERS[self.subcommand]
+            folder = output_folder(self.subcommand, options.trainer.default_root_dir, options.ckpt_path)
+            callbacks.append(writer(folder, record(self.subcommand, options)))
+            init[quiet_option] = False
+        init["trainer"]["callbacks"] = [*callbacks, StopOnSigterm()]
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
-        # to one device Lightning gives no heed: each process would train a run of its own
-        if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) != trainer.world_size:
-            raise InputError(
-                f"torchrun started {os.environ['WORLD_SIZE']} processes, of which {trainer.world_size} would work "
-                f"together. {_as_started()} --trainer.strategy ddp"
-            )
+        _refuse_lone_processes(trainer)
         # after `best`, or it would hold best's score of one epoch before, and a run that resumes would save a worse one
         trainer.callbacks.sort(key=lambda callback: getattr(callback, "filename", None) == "last")  # type: ignore[attr-defined]
         # Lightning takes every checkpoint of a run that steps end for one within an epoch, and skips the next one
@@ -328,6 +304,48 @@ class NCLCLI(LightningCLI):
         """True where files were skipped."""
         writers = [c for c in self.trainer.callbacks if isinstance(c, PredictionWriter)]  # type: ignore[attr-defined]
         return any(writer.failed for writer in writers)
+
+
+# what writes a command's results, and the option by which Lightning leaves that to it
+_WRITERS: dict[str, tuple[Callable[[Path, dict[str, Any]], Callback], str]] = {
+    "test": (ResultsWriter, "verbose"),
+    "predict": (PredictionWriter, "return_predictions"),
+}
+
+
+def _holds(callbacks: Sequence[Callback], kind: type[Callback]) -> bool:
+    return any(isinstance(callback, kind) for callback in callbacks)
+
+
+def _of_training(options: Any, given: Sequence[Callback], logged: bool) -> list[Callback]:
+    """What a training is shown and kept by, beside the callbacks given.
+
+    Args:
+        options: The Trainer's.
+        given: What replaces ours of the same kind.
+        logged: The run has a folder of its own.
+    """
+    callbacks: list[Callback] = []
+    if options.enable_progress_bar is not False and not _holds(given, ProgressBar):
+        # a bar that is no terminal's shows nothing before its end
+        callbacks += [Bar()] if sys.stdout.isatty() else [Bar(), ProgressLines()]
+    if options.enable_model_summary is not False and not _holds(given, ModelSummary):
+        callbacks.append(Summary())
+    if options.enable_checkpointing is not False:
+        # without a monitor, and at the end of the epoch: the one to resume from
+        callbacks.append(
+            ModelCheckpoint(filename="last", enable_version_counter=not logged, save_on_train_epoch_end=True)
+        )
+    return [*callbacks, LearningRateMonitor()] if logged else callbacks
+
+
+def _refuse_lone_processes(trainer: Trainer) -> None:
+    """torchrun's, of which each would train a run of its own: to one device Lightning gives them no heed."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) != trainer.world_size:
+        raise InputError(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, of which {trainer.world_size} would work "
+            f"together. {_as_started()} --trainer.strategy ddp"
+        )
 
 
 def _warn_of_slow_halves(trainer: Trainer) -> None:
