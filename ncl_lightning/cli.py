@@ -266,6 +266,9 @@ class NCLCLI(LightningCLI):
             if isinstance(launcher, _SubprocessScriptLauncher):
                 # the processes that it started wait for this one, for ever, and hold their devices
                 launcher.kill(signal.SIGKILL)
+            for logger in self.trainer.loggers:
+                if isinstance(logger, RunLogger):
+                    logger.give_up()
             raise
 
     def after_fit(self) -> None:

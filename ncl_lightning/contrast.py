@@ -140,7 +140,8 @@ class ContrastStatistics(Callback):
 
     def _end(self, phase: Literal["train", "val"], module: LightningModule) -> None:
         table = self.tables.pop(phase, None)
-        if table is None:
+        # a network of one's own may have no embeddings, on any process
+        if table is None or not table.update_called:
             return
         for name, value in table.compute().items():
             module.log(f"contrast/{phase}/{name}", value.float(), rank_zero_only=False)

@@ -58,6 +58,11 @@ class ManipulationDataset(Dataset[Batch]):
                 f"{picture.name}: a picture of the shape {picture.image.shape} with a mask of {picture.mask.shape}; "
                 "its source must give (H, W, 3) and (H, W)"
             )
+        if picture.image.dtype != np.uint8 or picture.mask.dtype != bool:
+            raise InputError(
+                f"{picture.name}: a picture of {picture.image.dtype} with a mask of {picture.mask.dtype}; its source "
+                "must give uint8 and bool (such as `mask > 127`)"
+            )
         return frame(picture, self.transform, (self.seed, epoch, index, *again), self.keep_original)
 
     def picture(self, index: int, epoch: int = 0) -> Picture:

@@ -111,7 +111,7 @@ def _print(source: Source, item: int | Path) -> _Print | None:
     try:
         if isinstance(item, Path):
             return str(item), _cached(item, item.stat().st_mtime_ns)
-        picture = source.read(item)
+        picture = source.read(item, 0)
         return picture.name, (thumbnail(picture.image), 0)
     except (InputError, OSError):
         return None

@@ -228,10 +228,11 @@ def _create(encoder: str, decoder: str, weights: str | None, options: dict[str, 
         raise ValueError(f"decoder {decoder!r} is not known: give one of {', '.join(close or DECODERS.values())}")
     if not _known_encoder(encoder):
         names = [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
-        close = get_close_matches(encoder, names, n=3)
+        close = get_close_matches(encoder, names, n=3) or ["resnet50"]
         raise ValueError(
-            f"encoder {encoder!r} is not known: give {' or '.join(close) if close else 'resnet50, say'} "
-            "(segmentation-models-pytorch's names; 'tu-' before a name of timm)"
+            f"encoder {encoder!r} is not known: give {' or '.join(close)}, or another of the names that "
+            "segmentation-models-pytorch has ('tu-' before one of timm); one of your own goes by "
+            "model.network.class_path, see docs/training.md"
         )
     try:
         return smp.create_model(decoder, encoder_name=encoder, encoder_weights=weights, **options)

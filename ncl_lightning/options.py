@@ -5,16 +5,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _LONGEST = 60  # letters of a value in a table
+OF_NETWORK = (
+    "encoder", "decoder", "encoder_weights", "options", "branch_channels", "embedding_dim",
+)  # fmt: skip
+"""Options of the model that only PivotNetwork goes by."""
+OF_LOSS = (
+    "temperature", "contour_role", "consistency", "lambda_ncl", "lambda_pc", "max_anchors", "scope", "bce_weight",
+    "dice_weight",
+)  # fmt: skip
+"""Options of the model that only NCLLoss goes by."""
+
+
+def in_use(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a model without those that a network or a loss of the user's own leaves unused."""
+    idle = (OF_NETWORK if model.get("network") else ()) + (OF_LOSS if model.get("loss") else ())
+    return {key: value for key, value in model.items() if key not in idle}
 
 
 def flat(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested mappings as one, `{"model": {"lr": 1}}` as `{"model.lr": 1}`; lists stay values."""
+    """Nested mappings as one, `{"model": {"lr": 1}}` as `{"model.lr": 1}`; lists and `{class_path: …}` stay values."""
     return dict(_flat(options, above))
 
 
 def _flat(options: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
     for key, value in options.items():
-        if isinstance(value, Mapping) and value:
+        # an object is one value, to differ from none
+        if isinstance(value, Mapping) and value and "class_path" not in value:
             yield from _flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
@@ -39,7 +55,11 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def text(value: Any) -> str:
-    """A value as a configuration has it."""
+    """A value as a configuration has it; an object as its class and arguments, `mine.Loss(w=2)`."""
+    if isinstance(value, Mapping) and "class_path" in value:
+        arguments = {**(value.get("init_args") or {}), **value}
+        listed = (f"{name}={text(one)}" for name, one in arguments.items() if name not in ("class_path", "init_args"))
+        return f"{value['class_path']}({', '.join(listed)})"
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 

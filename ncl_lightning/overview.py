@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import read_metrics
-from ncl_lightning.options import cut, differing, flat, short_names, text
+from ncl_lightning.options import cut, differing, flat, in_use, short_names, text
 from ncl_lightning.per_image import write_rows
 from ncl_lightning.tested import newest_result, sets_of
 from ncl_lightning.typed import Parser
@@ -90,7 +90,7 @@ def read_run(folder: Path, root: Path) -> RunLine | None:
         state=_state(config["trainer"], rows, steps),
         steps=steps,
         seed=config.get("seed_everything"),
-        options=flat({part: config[part] for part in ("model", "data", "trainer")}),
+        options=flat({"model": in_use(config["model"]), "data": config["data"], "trainer": config["trainer"]}),
         best={key: float(value) for key, value in top.items() if key.startswith("val/") and value},
         best_step=int(top["step"]) + 1 if top else None,
         tests={

@@ -8,22 +8,24 @@ from typing import Any
 from ncl_lightning.errors import InputError
 
 _GIVE = "give class_path (module.Class) and, where needed, init_args"
+_KEYS = ("class_path", "init_args")
 
 
 def instantiate(spec: Mapping[str, Any], key: str) -> Any:
     """An object made of `{class_path, init_args}`. What goes wrong within its class is not hidden.
 
     Args:
-        spec: The import path of a class (or a function) and its arguments by name.
+        spec: The import path of a class (or a function) and its arguments by name. Arguments may stand beside the path,
+            and win over those in `init_args`: so jsonargparse hands on `--model.loss.init_args.w 2`.
         key: What errors are to name: the option that the object is for.
 
     Raises:
         InputError: There is no such class, it takes no such arguments, or it refuses their values (ValueError).
     """
-    path, arguments = spec.get("class_path"), spec.get("init_args") or {}
-    known = set(spec) <= {"class_path", "init_args"} and isinstance(arguments, Mapping)
-    if not known or not isinstance(path, str) or "." not in path:
+    path, given = spec.get("class_path"), spec.get("init_args") or {}
+    if not isinstance(given, Mapping) or not isinstance(path, str) or "." not in path:
         raise InputError(f"{key}: {spec}: {_GIVE}")
+    arguments = {**given, **{name: value for name, value in spec.items() if name not in _KEYS}}
     try:
         made_by = resolve_name(path)
         inspect.signature(made_by).bind(**arguments)

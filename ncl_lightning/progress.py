@@ -76,7 +76,7 @@ class Summary(ModelSummary):
     ) -> None:
         """Print it."""
         trained = "" if trainable_parameters == total_parameters else f", {trainable_parameters} of them trained"
-        print(f"network: {get_human_readable_count(total_parameters)} parameters{trained}, {model_size:.1f} MB")
+        print(f"network: {get_human_readable_count(total_parameters).strip()} parameters{trained}, {model_size:.1f} MB")
 
 
 class ProgressLines(Callback):

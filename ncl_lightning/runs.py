@@ -2,6 +2,7 @@
 
 import platform
 import shlex
+import shutil
 import sys
 import time
 from datetime import datetime
@@ -38,6 +39,7 @@ class RunLogger(CSVLogger):
     def __init__(self, save_dir: Path, version: str | None = None, keep_step: int = -1) -> None:
         super().__init__(save_dir.absolute(), name="", version=version, flush_logs_every_n_steps=50)
         self.keep_step = keep_step
+        self._made: Path | None = None
 
     def _get_next_version(self) -> int:
         version = super()._get_next_version()
@@ -45,7 +47,7 @@ class RunLogger(CSVLogger):
             return version
         while True:
             try:
-                _make_new(Path(self.root_dir, f"version_{version}"))
+                self._made = _make_new(Path(self.root_dir, f"version_{version}"))
                 return version
             except FileExistsError:
                 version += 1
@@ -61,11 +63,16 @@ class RunLogger(CSVLogger):
         folder = Path(self.log_dir)
         try:
             if _rank() == 0:
-                _make_new(folder)
+                self._made = _make_new(folder)
         except FileExistsError:
             last = folder / "checkpoints" / "last.ckpt"
             other = f"go on with it by --ckpt_path {last}" if last.is_file() else "remove it: it has no last.ckpt"
             raise InputError(f"{folder}: there is a run of that name; give another --name, or {other}") from None
+
+    def give_up(self) -> None:
+        """Remove the folder of a new run that came to no training step: mended, it may have its name."""
+        if self._made and not has_trained(self._made):
+            shutil.rmtree(self._made, ignore_errors=True)
 
     @property
     def experiment(self) -> Any:
@@ -81,8 +88,8 @@ class RunLogger(CSVLogger):
         return super().experiment
 
 
-def _make_new(folder: Path) -> None:
-    """Make a run's folder.
+def _make_new(folder: Path) -> Path:
+    """Make a run's folder, and return it.
 
     Raises:
         FileExistsError: There is one.
@@ -96,6 +103,7 @@ def _make_new(folder: Path) -> None:
         raise InputError(
             f"{folder}: can't be made ({error.strerror}); give another --trainer.default_root_dir"
         ) from error
+    return folder
 
 
 def run_folder(trainer: Trainer) -> Path | None:

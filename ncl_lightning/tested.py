@@ -8,7 +8,7 @@ from typing import Any
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import file_hash
-from ncl_lightning.options import flat
+from ncl_lightning.options import flat, in_use
 
 # of the options of a test, those that move its scores
 _TEST_MODEL = ("threshold", "copies", "own_cut", "second_look")
@@ -122,7 +122,7 @@ def settings(run: dict[str, Any]) -> dict[str, Any]:
     training = run.get("training", {})
     model, data = run.get("model", {}), run.get("data", {})
     own = {key: model[key] for key in _TEST_MODEL if key in model}
-    options = flat(model | training.get("model", {}) | own, "model.")
+    options = flat(in_use(model | training.get("model", {}) | own), "model.")
     kept = {key: value for key, value in training.get("data", {}).items() if key not in _IDLE}
     options |= flat(kept | {key: data[key] for key in _TEST_DATA if key in data}, "data.")
     if training.get("seed") is not None:

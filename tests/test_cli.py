@@ -471,6 +471,10 @@ def test_what_would_train_in_vain_is_one_line(options: list[str], says: str, sma
 def test_a_run_has_the_name_that_it_is_given(tmp_path: Path, small_set: Path) -> None:
     words = ["fit", *TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", "--name=first"]
     words += [f"--trainer.default_root_dir={tmp_path}"]
+    # what comes to no step takes no name
+    refused = command(*words, "--trainer.max_steps=1")
+    assert "no checkpoint could be chosen" in refused.stderr
+    assert not list(tmp_path.glob("first"))
     done = succeed(*words)
     run = tmp_path / "first"
     assert f"run: {run}" in done.stdout

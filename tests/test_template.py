@@ -1,64 +1,51 @@
 """A network, a loss and a data set of one's own: one file and one config line each, and checkpoints stay safe."""
 
+import inspect
+import json
+import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY, command, make_set, succeed
+from conftest import ROOT, TINY, command, logged, make_set, succeed
 
+from ncl_lightning.datasets import ManipulationDataset
+from ncl_lightning.errors import InputError
+from ncl_lightning.loss import NCLLoss
 from ncl_lightning.module import NCLModule
-
-OWN = """
-import numpy as np
-import torch
-from torch import nn
-from ncl_lightning import PivotOutput
+from ncl_lightning.network import PivotNetwork
+from ncl_lightning.options import OF_LOSS, OF_NETWORK, text
+from ncl_lightning.overview import read_runs
 from ncl_lightning.sources import Picture
+from ncl_lightning.transforms import pipeline
 
-
-class Net(nn.Module):
-    def __init__(self, width: int = 4) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 1, 1))
-
-    def forward(self, image):
-        return PivotOutput(None, None, None, self.layers(image))
-
-
-class Loss(nn.Module):
-    def forward(self, output, mask, valid, index=None, step=0):
-        error = (output.logits.sigmoid() - mask).square()[valid].mean()
-        return {"loss": error, "square": error.detach()}
-
-
-class Data:
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def read(self, index: int, epoch: int = 0) -> Picture:
-        image = np.full((50, 60, 3), 20 * index, np.uint8)
-        mask = np.zeros((50, 60), bool)
-        mask[:10, :10] = True
-        return Picture(image, mask, False, f"mine{index}")
-"""
+# the manual's own
+OWN = re.findall(r"```python\n(# mine\.py.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)[0]
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text(OWN)
+    made = make_set(tmp_path / "made", 4)
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        for kind, suffix in (("Tp", ".jpg"), ("Gt", ".png")):
+            picture = cv2.imread(str(made / kind / f"tp{number}.png"))
+            cv2.imwrite(str(tmp_path / "pictures" / f"{number}{suffix}"), picture)
     return tmp_path
 
 
 def test_all_three_of_ones_own(own: Path) -> None:
-    data = '{"class_path": "mine.Data", "init_args": {"count": 4}}'
+    data = json.dumps({"class_path": "mine.Data", "init_args": {"folder": str(own / "pictures")}})
     succeed(
         "fit",
         *TINY,
         '--model.network={"class_path": "mine.Net", "init_args": {"width": 6}}',
-        '--model.loss={"class_path": "mine.Loss"}',
+        # one by one, as a sweep gives them
+        "--model.loss.class_path=mine.Loss",
+        "--model.loss.init_args.weight=2",
         f"--data.train=[{data}]",
         f"--data.val={data}",
         f"--trainer.default_root_dir={own / 'runs'}",
@@ -67,7 +54,12 @@ def test_all_three_of_ones_own(own: Path) -> None:
     run = own / "runs" / "version_0"
     stored = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     assert stored["hyper_parameters"]["network"] == {"class_path": "mine.Net", "init_args": {"width": 6}}
-    assert "val/square" in (run / "metrics.csv").read_text()
+    assert logged(run, "val/loss") == pytest.approx([2 * value for value in logged(run, "val/square")])
+    # what a loss and a network of one's own leave unused says nothing of a run
+    (line,) = read_runs(own / "runs")
+    assert text(line.options["model.network"]) == "mine.Net(width=6)"
+    assert text(line.options["model.loss"]) == "mine.Loss(weight=2)"
+    assert not {"model.encoder", "model.lambda_ncl"} & set(line.options)
     pictures = make_set(own / "set", 1)
     succeed(
         "predict",
@@ -124,6 +116,29 @@ def test_a_class_that_is_not_there_is_one_line(small_set: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_manual_shows_it() -> None:
-    text = (ROOT / "docs" / "training.md").read_text()
-    assert "class_path" in text
+def test_options_that_one_s_own_leave_unused_are_those_of_ours() -> None:
+    shared, seeds = {"stride", "mean", "std"}, {"seed"}
+    assert set(OF_NETWORK) == set(inspect.signature(PivotNetwork).parameters) - shared
+    assert set(OF_LOSS) == set(inspect.signature(NCLLoss).parameters) - shared - seeds
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        (np.zeros((9, 8, 3), np.float32), np.zeros((9, 8), bool)),
+        (np.zeros((9, 8, 3), np.uint8), np.full((9, 8), 255, np.uint8)),
+    ],
+)
+def test_data_of_one_s_own_is_of_the_types_that_are_asked_for(image: np.ndarray, mask: np.ndarray) -> None:
+    class Own:
+        def __len__(self) -> int:
+            return 1
+
+        def read(self, index: int, epoch: int) -> Picture:
+            return Picture(image, mask, False, "mine")
+
+    dataset = ManipulationDataset([Own()], pipeline([]))
+    with pytest.raises(
+        InputError, match=f"mine: a picture of {image.dtype} with a mask of {mask.dtype}; .* uint8 and bool"
+    ):
+        dataset[0]
