@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,19 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 _LONGEST = 120  # characters of an entry
+_SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jfif"},
+    "MPO": {".jpg", ".jpeg", ".jfif"},
+    "HEIF": {".heic", ".heif"},
+    "AVIF": {".avif"},
+    "PNG": {".png"},
+    "TIFF": {".tif", ".tiff"},
+    "BMP": {".bmp"},
+    "GIF": {".gif"},
+    "WEBP": {".webp"},
+    "PPM": {".ppm"},
+}
+"""How files of a format are called, by its name in Pillow."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,8 @@ class Evidence:
         camera: Make and model, by EXIF.
         software: That wrote the file, by EXIF or a PNG's text.
         taken: When, by EXIF (DateTimeOriginal): YYYY:MM:DD hh:mm:ss.
-        note: What reading it changed: depth, colours, transparency, further frames, orientation.
+        note: Where its name says another format, and what reading it changed: depth, colours, transparency, further
+            frames, orientation.
     """
 
     format: str = ""
@@ -42,10 +56,18 @@ def examine(path: Path | str) -> Evidence:
         warnings.simplefilter("ignore")
         try:
             with Image.open(path) as picture:
-                return _of(picture)
+                found = _of(picture)
+            notes = filter(None, [misnamed(Path(path), found.format), found.note])
+            return replace(found, note="; ".join(notes))
         except UnidentifiedImageError:
             # such as three channels of floats, which OpenCV reads
             return Evidence(format="TIFF", note="reduced to 8 bits a channel")
+
+
+def misnamed(path: Path, kind: str) -> str:
+    """What to say of a file of a format that its name does not say; empty where it does."""
+    fits = _SUFFIXES.get(kind)
+    return f"a {kind} file by its content" if fits and path.suffix.lower() not in fits else ""
 
 
 def _of(picture: Image.Image) -> Evidence:

@@ -40,6 +40,7 @@ class Predicted:
         outlined_share: Share of its pixels above the threshold.
         highest: The highest probability (before `own_cut`): the score of the picture as a whole.
         untouched_as_high: Share of untouched photographs that score as high; None where it was not measured.
+        stands_out: `yes` or `no`, see the function of that name.
         copies: Pairs of places that are alike.
         sha256: Of its file.
         format: This and the next four: `evidence.Evidence`.
@@ -57,6 +58,7 @@ class Predicted:
     outlined_share: float | None = None
     highest: float | None = None
     untouched_as_high: float | None = None
+    stands_out: str = ""
     copies: int | None = None
     sha256: str = ""
     format: str = ""
@@ -138,33 +140,39 @@ def _facts(run: Mapping[str, Any]) -> str:
 
 def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
     if untouched:
-        named = untouched.scores.items()
-        sets = "; ".join(f"{len(one)} {name}: half score {median(one):.2f} or more" for name, one in named)
+        sets = "; ".join(
+            f"{len(scores)} {escape(name)}: half score {median(scores):.2f} or more"
+            for name, scores in untouched.scores.items()
+        )
         scale = (
-            f"For comparison, untouched photographs: {escape(sets)}. Beside each score stands how many of them "
-            "score as high, in that set in which most do; where half or more do, nothing stands out. So few "
-            "photographs say little of rare cases: none of 100 may still be 3 % of all. Larger ones were not measured; "
-            "they may well score higher, since there is more in them."
+            f"{sets}. Under each picture stands how many of them score as high, in the set with most of those; where "
+            "half or more do, nothing stands out. They are few: none of 100 may still be 3 % of all. Larger ones were "
+            "not measured, and may well score higher, since there is more in them."
         )
     else:
         scale = (
-            "How untouched photographs score with this checkpoint was not measured, so that a score says nothing by "
-            "itself: predict some of your own, and compare. The outline is dashed at 0.5 or less."
+            "not measured with this checkpoint, so that a score says nothing by itself: predict some of your own, and "
+            "compare. Nothing stands out at 0.5 or less."
         )
-    cut = (
-        "The outline encloses the most suspicious part of each picture, at a threshold of its own, and nearly every "
-        "picture has such a part, manipulated or not; heat maps are shifted to that threshold, so their values are no "
-        "scores (docs/maps.md, option own_cut). "
-    )
+    outline = f"in green, around the part above {model['threshold']:g}; dashed where nothing stands out."
+    heat = "the brighter, the more suspicious."
+    if model.get("own_cut"):
+        outline += " That is the most suspicious part of each picture, and nearly every one has such a part."
+        heat += " It is shifted to the picture's own threshold, so its values are no scores (docs/maps.md, own_cut)."
+    points = {
+        "Score": "the highest probability in a picture (<code>highest</code> in predictions.csv), and the order of "
+        "this page. <strong>It does not say that the outline is in the right place</strong>: in a manipulated picture, "
+        "too, something else may be outlined.",
+        "Untouched photographs to compare with": scale,
+        "Outline": outline,
+        "Blue, joined by a line": "two places that are alike; tiles, windows and text are, by nature.",
+        "Heat map": heat,
+        "Sizes": "pictures are reduced here; links lead to the full size, where the page lies in its folder.",
+    }
     return (
-        "<p><strong>A heat map is a lead, not a proof: untouched pictures light up, too.</strong> The highest "
-        "probability in a picture (<code>highest</code> in predictions.csv) is its score as a whole, and the order of "
-        "this page. <strong>It says nothing of whether the outline is in the right place</strong>: of a manipulated "
-        f"picture, too, something else may be outlined. {scale}</p><p>Overlay: the "
-        f"stronger the colour, the more suspicious. In green: the part above {model['threshold']:g}, with a dashed "
-        f"outline where nothing stands out. {cut if model.get('own_cut') else ''}In blue, joined by a line: two places "
-        "that are alike; tiles, windows and text are, by nature. Heat map: the brighter, the more suspicious.</p>"
-        "<p>Pictures are reduced; links lead to the full size, where the page lies in its folder.</p>"
+        "<p><strong>A heat map is a lead, not a proof: untouched pictures light up, too.</strong></p><ul>"
+        + "".join(f"<li><b>{name}</b>: {text}" for name, text in points.items())
+        + "</ul>"
     )
 
 
@@ -172,12 +180,13 @@ def _score(one: Predicted, untouched: Untouched | None) -> str:
     highest, share = one.highest or 0, one.untouched_as_high
     compared = []
     if untouched is not None and share is not None:
-        many, of, which = untouched.most(highest)
+        # the legend says which set is of so many
+        many, of, _ = untouched.most(highest)
         unlike = ["smaller"] if (one.width or 0) * (one.height or 0) > untouched.pixels else []
-        # what was measured is photographs as cameras and the web save them
-        unlike += ["JPEGs"] if one.format != "JPEG" else []
-        words = f", all of them {' and '.join(unlike)}" if unlike else ""
-        compared.append(f"{many or 'none'} of {of} untouched ones score as high ({escape(which)}{words})")
+        # at one time or another
+        unlike += ["saved as JPEG"] if one.format != "JPEG" else []
+        words = f" (all of them {' and '.join(unlike)})" if unlike else ""
+        compared.append(f"{many or 'none'} of {of} untouched photographs score as high{words}")
     if not stands_out(highest, share):
         compared.append("nothing stands out")
     return ": ".join([f"score {highest:.2f}", *compared])

@@ -11,24 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ncl_lightning.errors import InputError
+from ncl_lightning.evidence import misnamed
 from ncl_lightning.faults import Fault
 from ncl_lightning.fingerprints import digest, thumbnail
 from ncl_lightning.images import Mask, Pair, Pixels, read_image
 from ncl_lightning.likeness import SIDE
 from ncl_lightning.patches import AUTHENTIC, CONTOUR, TAMPERED, categorise
 
-_SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".jfif"},
-    "MPO": {".jpg", ".jpeg", ".jfif"},
-    "HEIF": {".heic", ".heif"},
-    "AVIF": {".avif"},
-    "PNG": {".png"},
-    "TIFF": {".tif", ".tiff"},
-    "BMP": {".bmp"},
-    "GIF": {".gif"},
-    "WEBP": {".webp"},
-    "PPM": {".ppm"},
-}
 _MISFIT = 0.02  # share of grey pixels from which a mask is no longer just smoothed at its edges
 
 
@@ -122,9 +111,8 @@ def _traits(record: Record, image: Pixels) -> None:
         number = hashlib.blake2b(repr(sorted(tables.items())).encode(), digest_size=3).hexdigest()
         first = tables[min(tables)]
         record.traits["JPEG table"] = f"{number} (mean step {sum(first) / len(first):.1f})"
-    fits = _SUFFIXES.get(kind)
-    if fits and record.image.suffix.lower() not in fits:
-        record.fault("misnamed", f"a {kind} file by its content")
+    if said := misnamed(record.image, kind):
+        record.fault("misnamed", said)
 
 
 def _mask_faults(record: Record, pair: Pair, mask: Mask) -> None:

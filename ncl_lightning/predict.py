@@ -56,12 +56,17 @@ def _listed_before(file: Path) -> dict[str, str]:
         with file.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream, strict=True)
             if {"picture", "files", "sha256"} <= set(reader.fieldnames or ()):
-                return {row["files"]: row["sha256"] for row in reader if row["files"]}
+                return {Path(row["files"]).as_posix(): row["sha256"] for row in reader if row["files"]}
     except (OSError, UnicodeDecodeError, csv.Error):
         pass
     raise InputError(
         f"{file}: no list of `predict`, and it would be overwritten; give another --trainer.default_root_dir"
     )
+
+
+def _no_formula(path: str) -> str:
+    """A path that no spreadsheet takes for a formula."""
+    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path
 
 
 def _as_written(text: str) -> str:
@@ -177,19 +182,20 @@ class PredictionWriter(BasePredictionWriter):
             alike = [_at_size(copy, *values.shape) for copy in batch["copies"][i]]
             highest = round(float(batch["highest"][i] if "highest" in batch else values.max()), 4)
             as_high = round(self.untouched.as_high(highest), 3) if self.untouched else None
-            dashed = not stands_out(highest, as_high)
-            drawn = draw.overlay(picture, values, self.threshold, alike, dashed)
+            odd = stands_out(highest, as_high)
+            drawn = draw.overlay(picture, values, self.threshold, alike, dashed=not odd)
             write_image(self._file(stem, "overlay"), drawn)
             evidence = examine(name)
             reduced = _reduced(values.shape, tuple(batch["content"][i].tolist()))
             self._found[name] = Predicted(
-                picture=Path(name).relative_to(self._root).as_posix(),
-                files=stem.as_posix(),
+                picture=_no_formula(Path(name).relative_to(self._root).as_posix()),
+                files=_no_formula(stem.as_posix()),
                 width=values.shape[1],
                 height=values.shape[0],
                 outlined_share=round(float((values > self.threshold).mean()), 4),
                 highest=highest,
                 untouched_as_high=as_high,
+                stands_out="yes" if odd else "no",
                 copies=len(alike),
                 sha256=file_hash(name) or "",
                 **{**asdict(evidence), "note": "; ".join(filter(None, [evidence.note, reduced]))},
@@ -212,7 +218,8 @@ class PredictionWriter(BasePredictionWriter):
         if trainer.is_global_zero:
             self._list(trainer, previews)
             skipped = f", {len(self.failed)} skipped" if self.failed else ""
-            done = f"heat maps of {len(self._found)} pictures in {self.folder}{skipped}"
+            pictures = f"{len(self._found)} picture{'s' * (len(self._found) != 1)}"
+            done = f"heat maps of {pictures} in {self.folder}{skipped}"
             print(f"{done}; look at {PAGE}" if self._found else done)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -226,12 +233,19 @@ class PredictionWriter(BasePredictionWriter):
         """Write the list, the page, and what they were made with."""
         listed = sorted(_with_twins(self._found.values()), key=lambda one: (-(one.highest or 0), one.picture))
         listed += [
-            Predicted(Path(name).relative_to(self._root).as_posix(), note=line, sha256=file_hash(name) or "")
+            Predicted(
+                _no_formula(Path(name).relative_to(self._root).as_posix()),
+                note=_no_formula(line),
+                sha256=file_hash(name) or "",
+            )
             for name, line in sorted(self.failed.items())
         ]
         listed += [
             Predicted(
-                file.relative_to(self._root).as_posix(), note=f"left out: {file.suffix or 'its name'} is no picture's"
+                _no_formula(file.relative_to(self._root).as_posix()),
+                note=f"left out: {file.suffix} is no picture's"
+                if file.suffix
+                else "left out: no suffix; name the file itself to have it read",
             )
             for file in self._left_out
         ]

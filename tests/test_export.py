@@ -80,7 +80,7 @@ def test_predict_uses_the_shipped_model_when_none_is_named(tmp_path: Path) -> No
     with (out / "predictions.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
             assert float(row["untouched_as_high"]) == pytest.approx(known.as_high(float(row["highest"])), abs=1e-3)
-    assert "untouched ones score as high" in (out / "predictions.html").read_text()
+    assert "untouched photographs score as high" in (out / "predictions.html").read_text()
     tested = succeed(
         "test", "--ckpt_path=shipped", f"--data.test={{new: {data}}}", f"--trainer.default_root_dir={tmp_path / 'test'}"
     )

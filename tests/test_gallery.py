@@ -24,7 +24,7 @@ RUN = {
     "command": "python -m ncl_lightning predict", "model": {"threshold": 0.5, "own_cut": True},
     "versions": {"torch": "9"},
 }  # fmt: skip
-ONE = Predicted("a<b.jpg", "a<b", 640, 480, 0.1, 0.9, None, 0, "f" * 64, "JPEG", "90", "Canon", "", "", "")
+ONE = Predicted("a<b.jpg", "a<b", 640, 480, 0.1, 0.9, None, "yes", 0, "f" * 64, "JPEG", "90", "Canon", "", "", "")
 UNTOUCHED = Untouched({"cats": (0.1, 0.2, 0.3, 0.8), "dogs": (0.3, 0.4, 0.6, 0.7, 0.9)}, 640 * 480)
 
 
@@ -66,16 +66,17 @@ def test_a_score_stands_beside_those_of_untouched_photographs(tmp_path: Path) ->
         one = replace(ONE, highest=score, untouched_as_high=UNTOUCHED.as_high(score), **other)
         return re.search(r"score 0[^<;]+(?=<br>)", page_of(tmp_path, [one], [one.picture], UNTOUCHED))[0]
 
-    assert said(0.75) == "score 0.75: 1 of 4 untouched ones score as high (cats)"
-    assert said(0.95) == "score 0.95: none of 5 untouched ones score as high (dogs)"
-    assert said(0.5) == "score 0.50: 3 of 5 untouched ones score as high (dogs): nothing stands out"
+    assert said(0.75) == "score 0.75: 1 of 4 untouched photographs score as high"
+    assert said(0.95) == "score 0.95: none of 5 untouched photographs score as high"
+    assert said(0.5) == "score 0.50: 3 of 5 untouched photographs score as high: nothing stands out"
     # what was measured is said to be of smaller ones
-    assert said(0.75, width=641) == "score 0.75: 1 of 4 untouched ones score as high (cats, all of them smaller)"
-    assert said(0.75, format="GIF") == "score 0.75: 1 of 4 untouched ones score as high (cats, all of them JPEGs)"
-    assert said(0.75, height=999, format="PNG").endswith("(cats, all of them smaller and JPEGs)")
+    assert said(0.75, width=641) == "score 0.75: 1 of 4 untouched photographs score as high (all of them smaller)"
+    assert said(0.75, format="GIF") == "score 0.75: 1 of 4 untouched photographs score as high (all of them saved as JPEG)"
+    assert said(0.75, height=999, format="PNG").endswith("(all of them smaller and saved as JPEG)")
+    assert "4 cats: half score 0.25 or more; 5 dogs" in page_of(tmp_path, [ONE], [ONE.picture], UNTOUCHED)
     page = page_of(tmp_path, [ONE], [ONE.picture])
-    assert "with this checkpoint was not measured" in page
-    assert "untouched ones score as high" not in page
+    assert "not measured with this checkpoint" in page
+    assert "score as high" not in page
     assert [stands_out(0.6, None), stands_out(0.5, None), stands_out(0.9, 0.5), stands_out(0.1, 0.4)] == [
         True, False, False, True
     ]  # fmt: skip
@@ -177,3 +178,22 @@ def test_a_run_that_is_stopped_lists_what_it_has(signum: int, trained: Path, tmp
     succeed(*predict(trained, pictures, out))
     assert len(rows_of(out)) == 120
     assert "partial" not in json.loads((out / "predictions.json").read_text())
+
+
+def test_names_are_no_formulas_and_say_what_their_files_are(trained: Path, tmp_path: Path) -> None:
+    pictures, out = make_set(tmp_path / "set", 2, seed=1) / "Tp", tmp_path / "out"
+    (pictures / "tp0.png").rename(pictures / "=1+1.png")
+    cv2.imwrite(str(tmp_path / "x.jpg"), cv2.imread(str(pictures / "tp1.png")))
+    (tmp_path / "x.jpg").rename(pictures / "tp1.png")
+    (pictures / "IMG_0001").write_bytes(b"")
+    # a second time, too: its own list is read
+    for _ in range(2):
+        succeed(*predict(trained, pictures, out))
+    rows = rows_of(out)
+    assert set(rows) == {"./=1+1.png", "tp1.png", "IMG_0001"}
+    assert rows["./=1+1.png"]["files"] == "./=1+1"
+    assert (out / "=1+1_heat.png").is_file()
+    assert rows["tp1.png"]["note"] == "a JPEG file by its content"
+    assert rows["IMG_0001"]["note"] == "left out: no suffix; name the file itself to have it read"
+    for row in rows.values():
+        assert row["stands_out"] == (("no", "yes")[float(row["highest"]) > 0.5] if row["highest"] else "")
