@@ -61,7 +61,8 @@ class Panels(Callback):
             if len(self._rows) < self.count or authentic not in self._authentic.values():
                 index = int(batch["index"][i])
                 self._authentic[index] = authentic
-                self._rows[index] = panel_row(batch, outputs["output"].logits, i, stride, threshold)
+                maps = outputs["output"].logits.float().sigmoid()
+                self._rows[index] = panel_row(batch, maps, i, stride, threshold)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the panel: all processes gather, the first one writes."""
@@ -97,17 +98,18 @@ def choose(authentic: Mapping[int, bool], count: int) -> list[int]:
     return first
 
 
-def panel_row(batch: Batch, logits: torch.Tensor, i: int, stride: int, threshold: float = 0.5) -> draw.Image:
+def panel_row(batch: Batch, maps: torch.Tensor, i: int, stride: int, threshold: float = 0.5) -> draw.Image:
     """Picture `i` of a batch with its truth, heat map, overlay and patch categories, without the padding.
 
-    Above them its name and its F1, as `val/f1` has it. The longer side of each is 128 to 512 pixels.
+    `maps` are the probabilities (B,1,H,W). Above the row its name and its F1, as `val/f1` has it. The longer side of
+    each cell is 128 to 512 pixels.
     """
     height, width = batch["content"][i].tolist()
     frame_height, frame_width = batch["mask"].shape[-2:]
     rows, columns = patch_grid(frame_height, frame_width, stride)
     grid = categorise(batch["mask"][i : i + 1], batch["valid"][i : i + 1], stride).view(rows, columns)
     image = batch["image"][i].permute(1, 2, 0)[:height, :width].cpu().numpy()
-    probability = logits[i, 0, :height, :width].float().sigmoid().cpu().numpy()
+    probability = maps[i, 0, :height, :width].float().cpu().numpy()
     truth = batch["mask"][i, 0, :height, :width].bool().cpu().numpy()
     found = probability > threshold
     cells = {

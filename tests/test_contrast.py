@@ -76,6 +76,6 @@ def test_a_panel_outlines_at_the_models_threshold() -> None:
     logits = torch.full((1, 1, 32, 32), -4.0)
     logits[..., 8:24, 8:24] = 0.4  # a probability of .6
     # below the line that says how much is called tampered
-    below, above, far = (panel_row(batch, logits, 0, 8, threshold)[18:] for threshold in (0.5, 0.8, 0.9))
+    below, above, far = (panel_row(batch, logits.sigmoid(), 0, 8, threshold)[18:] for threshold in (0.5, 0.8, 0.9))
     assert (below != above).any()
     assert (above == far).all()

@@ -71,7 +71,9 @@ def test_a_score_stands_beside_those_of_untouched_photographs(tmp_path: Path) ->
     assert said(0.5) == "score 0.50: 3 of 5 untouched photographs score as high: nothing stands out"
     # what was measured is said to be of smaller ones
     assert said(0.75, width=641) == "score 0.75: 1 of 4 untouched photographs score as high (all of them smaller)"
-    assert said(0.75, format="GIF") == "score 0.75: 1 of 4 untouched photographs score as high (all of them saved as JPEG)"
+    assert (
+        said(0.75, format="GIF") == "score 0.75: 1 of 4 untouched photographs score as high (all of them saved as JPEG)"
+    )
     assert said(0.75, height=999, format="PNG").endswith("(all of them smaller and saved as JPEG)")
     assert "4 cats: half score 0.25 or more; 5 dogs" in page_of(tmp_path, [ONE], [ONE.picture], UNTOUCHED)
     page = page_of(tmp_path, [ONE], [ONE.picture])

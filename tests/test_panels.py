@@ -56,7 +56,7 @@ def test_the_f1_said_is_the_scores(threshold: float, monkeypatch: pytest.MonkeyP
     scores = ImageScores(1, threshold=threshold)
     scores.update(logits.sigmoid(), one["mask"], one["valid"], one["index"])
     words = said(monkeypatch)
-    panel_row(one, logits, 0, 8, threshold)
+    panel_row(one, logits.sigmoid(), 0, 8, threshold)
     assert f"a.png  F1 {float(scores.compute()['f1']):.3f}" in words
 
 
@@ -64,11 +64,11 @@ def test_what_has_no_f1_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None
     logits = torch.full((1, 1, 40, 40), -4.0)
     logits[..., :10, :] = 4
     words = said(monkeypatch)
-    panel_row(batch(40, 40, authentic=True), logits, 0, 8)
+    panel_row(batch(40, 40, authentic=True), logits.sigmoid(), 0, 8)
     assert "a.png  authentic, 25.0% called tampered" in words
     cropped = batch(40, 40)
     cropped["mask"] = torch.zeros(1, 1, 40, 40)
-    panel_row(cropped, logits, 0, 8)
+    panel_row(cropped, logits.sigmoid(), 0, 8)
     assert "a.png  no tampered pixel left" in words
 
 
@@ -80,7 +80,7 @@ def test_padding_is_neither_shown_nor_scored(monkeypatch: pytest.MonkeyPatch) ->
     logits = one["mask"] * 8 - 4
     logits[..., 20:, :] = 4
     words = said(monkeypatch)
-    row = panel_row(one, logits, 0, 8)
+    row = panel_row(one, logits.sigmoid(), 0, 8)
     assert "a.png  F1 1.000" in words
     # 128×64 pixels, two lines of text, a margin
     assert row.shape == (64 + 2 * 18 + 4, 5 * (128 + 4), 3)
@@ -90,14 +90,14 @@ def test_padding_is_neither_shown_nor_scored(monkeypatch: pytest.MonkeyPatch) ->
     ("size", "shown"), [((64, 48), (128, 96)), ((200, 300), (200, 300)), ((1536, 768), (512, 256))]
 )
 def test_rows_are_neither_tiny_nor_huge(size: tuple[int, int], shown: tuple[int, int]) -> None:
-    row = panel_row(batch(*size), torch.zeros(1, 1, *size), 0, 16)
+    row = panel_row(batch(*size), torch.full((1, 1, *size), 0.5), 0, 16)
     assert row.shape == (shown[0] + 2 * 18 + 4, 5 * (shown[1] + 4), 3)
 
 
 @pytest.mark.parametrize("name", ["short.png", "x" * 300 + "_7.png", "写真" * 90 + "é.png", ""])
 def test_a_name_is_cut_to_fit_and_its_end_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = said(monkeypatch)
-    row = panel_row(batch(128, 128, name=name), torch.zeros(1, 1, 128, 128), 0, 16)
+    row = panel_row(batch(128, 128, name=name), torch.full((1, 1, 128, 128), 0.5), 0, 16)
     assert row.shape[1] == 5 * 132
     (title,) = (text for text in words if "F1" in text)
     shown = title.removesuffix("  F1 0.000")
@@ -111,7 +111,7 @@ def test_a_name_is_cut_to_fit_and_its_end_stays(name: str, monkeypatch: pytest.M
 @pytest.mark.parametrize("letter", ["\udcff", "\n", "\0", "\u202e", "\U0001f600", "\U000e0041", "\ufffe"])
 def test_odd_names_do_no_harm(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = said(monkeypatch)
-    panel_row(batch(128, 128, name=f"a{letter}b.png"), torch.zeros(1, 1, 128, 128), 0, 16)
+    panel_row(batch(128, 128, name=f"a{letter}b.png"), torch.full((1, 1, 128, 128), 0.5), 0, 16)
     assert any(text.startswith("a") and text.endswith("b.png  F1 0.000") for text in words)
 
 
