@@ -115,9 +115,15 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 def latex(rows: Sequence[Mapping[str, Any]]) -> str:
     """The same as a `tabular` of LaTeX, for its package booktabs."""
     lines = [rf"\begin{{tabular}}{{llr{'c' * len(SCORES)}}}", r"\toprule"]
-    lines += [" & ".join(["set", "arm", "seeds", *SCORES.values()]) + r" \\", r"\midrule"]
+    lines.append(" & ".join(["set", "arm", "seeds", *SCORES.values()]) + r" \\")
+    last = None
     for row in rows:
-        names = (re.sub(r"([_&%#$])", r"\\\1", row[key]) for key in ("set", "arm"))
+        names = [re.sub(r"([_&%#$])", r"\\\1", row[key]) for key in ("set", "arm")]
+        if row["set"] == last:
+            names[0] = ""
+        else:
+            lines.append(r"\midrule")
+        last = row["set"]
         cells = (_spread(row, score, "--", "{:.3f} ({:.3f}--{:.3f})") for score in SCORES)
         lines.append(" & ".join([*names, str(row["seeds"] or ""), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
@@ -144,13 +150,13 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {one['set']} | {SCORES[one['score']]} | {one['b']} − {one['a']} | {one['difference']:+.3f} "
+        f"| {one['set']} | {SCORES[one['score']]} | {one['b']} − {one['a']} | {_signed(one['difference'])} "
         f"| {_ends(*one['over_images'])} | {' | '.join(_over_seeds(one))} |"
         for one in found
     ]
     note = (
-        f"`holds`: the interval over images and seeds leaves out 0, and there are {FEWEST} images or more. Did no arm "
-        f"differ from another, at most about one in twenty of these {len(found)} differences would hold, by chance."
+        f"`holds`: the interval over images and seeds leaves out 0, and there are {FEWEST} images or more. If no arms "
+        f"differed, at most about 1 in 20 of these {len(found)} differences would still hold, by chance."
     )
     if any(map(one_run_each, found)):
         note += " Of one run each, nothing is known over seeds."
@@ -166,7 +172,11 @@ def _over_seeds(one: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _ends(low: float, high: float) -> str:
-    return f"{low:+.3f} … {high:+.3f}"
+    return f"{_signed(low)} … {_signed(high)}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def _curve(folder: Path) -> dict[str, list[float]]:

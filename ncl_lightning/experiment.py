@@ -85,7 +85,7 @@ def experiment(file: Path, out: Path | None = None, only_table: bool = False) ->
             Console().print(Markdown(text))
         else:
             print(text)
-    print(f"{len(done)} of {len(runs)} runs are done in {out}{': table.md, figure.png' if done else ''}")
+    print(f"{len(done)} of {len(runs)} runs are done in {out}{': table.md (.csv, .tex), figure.png' if done else ''}")
     if hopeless:
         raise InputError(f"{hopeless}; no further run was started: mend that and give the command again")
     if failed:
