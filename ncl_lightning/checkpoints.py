@@ -105,7 +105,7 @@ def load_checkpoint(path: str) -> dict[str, Any]:
 
 
 def take_weights(module: nn.Module, path: str, weights: dict[str, Tensor]) -> None:
-    """Load the weights of a module like this one, or of one without the blocks of `traces` that begin as identities.
+    """Load the weights of a module like this one, or of an earlier `traces`: blocks that it lacks stay identities.
 
     Raises:
         InputError: They are of another network; `path` is where they came from.

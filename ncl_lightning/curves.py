@@ -26,7 +26,7 @@ def write_curves(folder: Path) -> None:
 def points(file: Path, names: tuple[str, ...]) -> dict[str, Points]:
     """Steps, counted as the terminal does, and values of the columns that a metrics.csv has, by name.
 
-    None where there is no such file.
+    Empty if there is no such file.
     """
     rows = read_metrics(file)
     filled = {name: [row for row in rows if row.get(name)] for name in names}

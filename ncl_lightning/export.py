@@ -15,9 +15,9 @@ from ncl_lightning.files import replacing
 from ncl_lightning.leakage import LeakageGuard
 from ncl_lightning.typed import run_typed
 
-# the others are the optimizer's, the loops' and the callbacks', which hold paths
 # whoever names one of these expects its format
 _OTHERS = (".onnx", ".safetensors", ".ts", ".torchscript", ".engine", ".tflite", ".pb", ".h5")
+# the others are the optimizer's, the loops' and the callbacks', which hold paths
 _KEPT = (
     "state_dict",
     "hyper_parameters",

@@ -61,7 +61,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_metrics(file: Path) -> list[dict[str, str]]:
-    """Rows of a run's metrics.csv; none where there is no such file, and without one that was cut short.
+    """Rows of a run's metrics.csv, empty if there is none; a last row that a kill cut short is left out.
 
     Raises:
         InputError: It can't be read.

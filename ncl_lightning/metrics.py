@@ -45,9 +45,9 @@ class ImageScores(ImageRows):
     """Pixel and image-level scores of a set, each image counted once, whatever the batches, ranks and repeats.
 
     Prediction: p > threshold, strictly. Pixel scores are taken per image and averaged, unweighted, over the tampered
-    images (those with a tampered valid pixel), as IMDL-BenCo does: on an authentic image F1 can't but be 0. Authentic
-    images count apart, by the false-positive rate. A tampered one of which no tampered pixel is left (its region went
-    lost in reducing it, or its mask is empty) is neither; at image level it is tampered. What is undefined is NaN and
+    images (those with a tampered valid pixel), as IMDL-BenCo does: on an authentic image F1 is always 0. Authentic
+    images count apart, by the false-positive rate. A tampered one of which no tampered pixel is left (its region was
+    lost in downscaling, or its mask is empty) is neither; at image level it is tampered. What is undefined is NaN and
     left out of its mean: AUC on an image tampered all over, everything on one without a valid pixel.
     `ncl_lightning.scores` defines each score.
 
@@ -140,7 +140,7 @@ class ImageScores(ImageRows):
         self.floats[rows] = torch.stack([given, best_at], 1).to(self.floats)
 
     def _count(self, ranked: Ranked) -> tuple[list[int], NDArray[np.int64], float]:
-        """Of one image's judged pixels: the first of COUNTS, the curves, the best threshold."""
+        """Count one image's judged pixels: the first ten of COUNTS, the curves, the best threshold."""
         tp, fp = counts_above(ranked, self._thresholds)
         steps = steps_of(ranked)
         *best, best_at = best_cut(ranked, steps)

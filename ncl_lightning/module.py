@@ -27,7 +27,7 @@ from ncl_lightning.table import ImageTable, Means
 
 
 class _Explained(NamedTuple):
-    """Maps (B,1,H,W), the copies that each goes by, and with `own_cut` the highest values (B,) before."""
+    """Maps (B,1,H,W), the copies found in each, and with `own_cut` each map's highest value (B,) before."""
 
     probability: Tensor
     copies: list[list[Copy]]
@@ -509,7 +509,7 @@ class NCLModule(LightningModule):
 
 
 def _sound(logits: Tensor) -> Tensor:
-    """The same logits.
+    """Return the logits as they are, if all of them are numbers.
 
     Raises:
         InputError: One is no number.

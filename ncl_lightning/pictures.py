@@ -33,7 +33,7 @@ def named_paths(given: Sequence[str] | str | None) -> list[Path]:
 def named_pictures(given: Sequence[str] | str | None) -> list[Path]:
     """The pictures that are named: files, and every image below folders; each once.
 
-    But what `predict` wrote there, and, of a data set's folder, the masks.
+    What `predict` wrote there is left out, and so are the masks in a data set's folder.
 
     Raises:
         InputError: Nothing is named, it does not exist, or a folder has no picture.
@@ -49,7 +49,7 @@ def _matching(name: str) -> list[Path]:
     matches = sorted(Path(match) for match in glob(name, recursive=True))
     found = [path for path in matches if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not found:
-        raise InputError(f"{name}: no picture is called so; give a picture, a folder or a pattern to --data.predict")
+        raise InputError(f"{name}: no picture matches; give a picture, a folder or a pattern to --data.predict")
     return found
 
 

@@ -43,7 +43,7 @@ def test_a_pattern_and_a_list_name_several(small_set: Path, monkeypatch: pytest.
     # folders and other files are no pictures, whatever a pattern says
     (small_set / "Tp" / "notes.txt").write_text("")
     assert len(named_pictures("Tp/*")) == 4
-    with pytest.raises(InputError, match="no picture is called so"):
+    with pytest.raises(InputError, match="no picture matches"):
         named_pictures("*")
     # a name is a name before it is a pattern
     (small_set / "Tp" / "tp0.png").rename(small_set / "Tp" / "[a].png")
