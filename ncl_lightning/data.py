@@ -43,11 +43,10 @@ class ManipulationDataModule(LightningDataModule):
     A data source is one string: a folder with `Tp/`, `Gt/` and optionally `Au/`, or `images/`, `masks/` and
     optionally `authentic/`; a `.json` list of `[image, mask or "Negative"]`; a `.csv` manifest with columns
     `image,mask`; `synthetic:N`; `synthetic:FOLDER`. A mapping `{class_path, init_args}` names a source class of one's
-    own, and a mapping
-    `{source, weight, only, tampered, authentic, take, anew}` says more of a source: its share of a training epoch
-    (relative; of all training sources or of none), which pictures to take (`only: tampered` or `only: authentic`,
-    `take: N` of them, in training with `anew: true` others for each seed), and how many of each it is to hold (a count,
-    or `[least, most]`). `configs/protocols/` has such files.
+    own, and a mapping `{source, weight, only, tampered, authentic, take, anew}` says more of a source: its share of a
+    training epoch (relative; of all training sources or of none), which pictures to take (`only: tampered` or
+    `only: authentic`, `take: N` of them, in training with `anew: true` others for each seed), and how many of each it
+    is to hold (a count, or `[least, most]`). `configs/protocols/` has such files.
 
     Args:
         train: Source or sources to train on.

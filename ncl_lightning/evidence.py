@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+FORMULA = ("=", "+", "-", "@")
+"""What spreadsheets take for the beginning of one."""
 _LONGEST = 120  # characters of an entry
 _SUFFIXES = {
     "JPEG": {".jpg", ".jpeg", ".jfif"},
@@ -94,7 +96,7 @@ def _text(value: Any) -> str:
         return ""
     # nor what changes the direction of writing
     line = " ".join("".join(one if one.isprintable() else " " for one in value).split())[:_LONGEST]
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+    return f"'{line}" if line.startswith(FORMULA) else line
 
 
 def _changes(picture: Image.Image, orientation: Any) -> list[str]:

@@ -1,13 +1,10 @@
 """All files of the data looked at by their headers, before a run begins that would meet a bad one on its way."""
 
-import os
-import warnings
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ncl_lightning.errors import InputError
-from ncl_lightning.images import Pair, image_size
+from ncl_lightning.images import Pair, file_readers, image_size
 from ncl_lightning.leakage import source_files
 from ncl_lightning.sources import Source
 
@@ -21,8 +18,7 @@ def check_headers(sources: Iterable[Source]) -> None:
         InputError: A file is missing, empty, too large or no image, or a mask has another size than its picture.
     """
     items = [item for source in sources for item in getattr(source, "pairs", None) or source_files(source) or ()]
-    # filters of warnings are not safe in threads, and are put back here
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    with file_readers() as pool:
         faults = [line for line in pool.map(_fault, items) if line]
     if faults:
         more = f" (the first of {len(faults)} such files; `audit` names all)" if len(faults) > 1 else ""

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,11 +97,11 @@ class Pair:
             InputError: A file is missing, empty, too large or no image, or the mask has another size.
         """
         with _opened(self.image) as (_, header):
-            size, stored, orientation = header.displayed(), header.size, header.orientation
+            size, turned = header.displayed(), header.orientation >= 5
         if self.mask is None:
             return
         of_mask = image_size(self.mask)
-        if of_mask != size and not self.fit_mask and not (orientation >= 5 and of_mask == stored):
+        if of_mask != size and not self.fit_mask and not (turned and of_mask == size[::-1]):
             raise self._misfit(size, of_mask)
 
     def _misfit(self, size: tuple[int, ...], of_mask: tuple[int, ...]) -> InputError:
@@ -143,6 +144,14 @@ def write_image(path: Path | str, array: Pixels) -> None:
     data = cv2.imencode(suffix, pixels)[1]
     with replacing(path) as partial:
         partial.write_bytes(data.tobytes())
+
+
+@contextmanager
+def file_readers() -> Iterator[ThreadPoolExecutor]:
+    """Threads to read files in: decoders leave the interpreter to others while they work."""
+    # filters of warnings are not safe in threads, and are put back here
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        yield pool
 
 
 def find_images(folder: Path | str) -> list[Path]:

@@ -1,10 +1,7 @@
 """The leakage guard: what a checkpoint was trained and selected on, and the refusal to score on any of it."""
 
 import logging
-import os
-import warnings
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +13,7 @@ from torch import Tensor
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.fingerprints import Prints, file_print, matches, stack, thumbnail
+from ncl_lightning.images import file_readers
 from ncl_lightning.likeness import COPY
 from ncl_lightning.sources import Source
 
@@ -91,9 +89,7 @@ def source_prints(sources: Iterable[Source]) -> tuple[list[str], Prints]:
     is in epoch 0.
     """
     found: list[_Print | None] = []
-    # decoders leave the interpreter to others while they work; filters of warnings are not safe in threads, and are put
-    # back here
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    with file_readers() as pool:
         for source in sources:
             files = source_files(source)
             # a source of one's own may not bear several threads

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ncl_lightning.own import arguments_of
+
 _LONGEST = 60  # letters of a value in a table
 OF_NETWORK = (
     "encoder", "decoder", "encoder_weights", "options", "branch_channels", "embedding_dim",
@@ -57,8 +59,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 def text(value: Any) -> str:
     """A value as a configuration has it; an object as its class and arguments, `mine.Loss(w=2)`."""
     if isinstance(value, Mapping) and "class_path" in value:
-        arguments = {**(value.get("init_args") or {}), **value}
-        listed = (f"{name}={text(one)}" for name, one in arguments.items() if name not in ("class_path", "init_args"))
+        listed = (f"{name}={text(one)}" for name, one in arguments_of(value).items())
         return f"{value['class_path']}({', '.join(listed)})"
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 

@@ -11,12 +11,21 @@ _GIVE = "give class_path (module.Class) and, where needed, init_args"
 _KEYS = ("class_path", "init_args")
 
 
+def arguments_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by name in `{class_path, init_args}`.
+
+    They may stand beside the path, and win over those in `init_args`: so jsonargparse hands on
+    `--model.loss.init_args.w 2`.
+    """
+    beside = {name: value for name, value in spec.items() if name not in _KEYS}
+    return {**(spec.get("init_args") or {}), **beside}
+
+
 def instantiate(spec: Mapping[str, Any], key: str) -> Any:
     """An object made of `{class_path, init_args}`. What goes wrong within its class is not hidden.
 
     Args:
-        spec: The import path of a class (or a function) and its arguments by name. Arguments may stand beside the path,
-            and win over those in `init_args`: so jsonargparse hands on `--model.loss.init_args.w 2`.
+        spec: The import path of a class (or a function) and its arguments by name, see `arguments_of`.
         key: What errors are to name: the option that the object is for.
 
     Raises:
@@ -25,7 +34,7 @@ def instantiate(spec: Mapping[str, Any], key: str) -> Any:
     path, given = spec.get("class_path"), spec.get("init_args") or {}
     if not isinstance(given, Mapping) or not isinstance(path, str) or "." not in path:
         raise InputError(f"{key}: {spec}: {_GIVE}")
-    arguments = {**given, **{name: value for name, value in spec.items() if name not in _KEYS}}
+    arguments = arguments_of(spec)
     try:
         made_by = resolve_name(path)
         inspect.signature(made_by).bind(**arguments)

@@ -20,7 +20,7 @@ from ncl_lightning import draw
 from ncl_lightning.copies import Copy
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
-from ncl_lightning.evidence import examine
+from ncl_lightning.evidence import FORMULA, examine
 from ncl_lightning.files import file_hash, write_json
 from ncl_lightning.gallery import SHOWN, Predicted, preview, stands_out, write_gallery
 from ncl_lightning.images import IMAGE_SUFFIXES, write_image
@@ -66,7 +66,7 @@ def _listed_before(file: Path) -> dict[str, str]:
 
 def _no_formula(path: str) -> str:
     """A path that no spreadsheet takes for a formula."""
-    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path
+    return f"./{path}" if path.startswith(FORMULA) else path
 
 
 def _as_written(text: str) -> str:
@@ -188,7 +188,7 @@ class PredictionWriter(BasePredictionWriter):
             evidence = examine(name)
             reduced = _reduced(values.shape, tuple(batch["content"][i].tolist()))
             self._found[name] = Predicted(
-                picture=_no_formula(Path(name).relative_to(self._root).as_posix()),
+                picture=self._named(name),
                 files=_no_formula(stem.as_posix()),
                 width=values.shape[1],
                 height=values.shape[0],
@@ -233,16 +233,12 @@ class PredictionWriter(BasePredictionWriter):
         """Write the list, the page, and what they were made with."""
         listed = sorted(_with_twins(self._found.values()), key=lambda one: (-(one.highest or 0), one.picture))
         listed += [
-            Predicted(
-                _no_formula(Path(name).relative_to(self._root).as_posix()),
-                note=_no_formula(line),
-                sha256=file_hash(name) or "",
-            )
+            Predicted(self._named(name), note=_no_formula(line), sha256=file_hash(name) or "")
             for name, line in sorted(self.failed.items())
         ]
         listed += [
             Predicted(
-                _no_formula(file.relative_to(self._root).as_posix()),
+                self._named(file),
                 note=f"left out: {file.suffix} is no picture's"
                 if file.suffix
                 else "left out: no suffix; name the file itself to have it read",
@@ -258,6 +254,10 @@ class PredictionWriter(BasePredictionWriter):
         page = {**about, "folder": self._root.absolute()}
         write_gallery(self.folder / PAGE, listed, shown, page, self.untouched)
         write_json(self.folder / ABOUT, about)
+
+    def _named(self, file: Path | str) -> str:
+        """What the list calls a file: its path below the folder given."""
+        return _no_formula(Path(file).relative_to(self._root).as_posix())
 
     def _file(self, stem: Path, kind: str) -> Path:
         return self.folder / stem.with_name(f"{stem.name}_{kind}.png")

@@ -146,11 +146,11 @@ def open_source(spec: SourceSpec, size: int = 256, seed: int = 0) -> Source:
     """A data source by its string, or by `{class_path, init_args}` for a class of one's own.
 
     Args:
-        spec: A folder with `Tp/`, `Gt/` and optionally `Au/`, or `images/`, `masks/` and optionally
-            `authentic/`; a `.json` list of `[image, mask or "Negative"]`, or
-            IMDL-BenCo's balanced list of `[class, folder or json]`; a `.csv` manifest with columns `image,mask`;
-            `synthetic:N`; `synthetic:FOLDER` or `synthetic:FOLDER:N` (photographs; as many samples as there are,
-            or N); `BENCHMARK:FOLDER` with a name of `layouts.BENCHMARKS`; `benco:` before one of the first two.
+        spec: A folder with `Tp/`, `Gt/` and optionally `Au/`, or `images/`, `masks/` and optionally `authentic/`; a
+            `.json` list of `[image, mask or "Negative"]`, or IMDL-BenCo's balanced list of `[class, folder or json]`;
+            a `.csv` manifest with columns `image,mask`; `synthetic:N`; `synthetic:FOLDER` or `synthetic:FOLDER:N`
+            (photographs; as many samples as there are, or N); `BENCHMARK:FOLDER` with a name of `layouts.BENCHMARKS`;
+            `benco:` before one of the first two.
         size: Side of made-up pictures, in pixels.
         seed: Seed of made-up pictures and of balanced draws.
 
