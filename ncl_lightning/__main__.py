@@ -14,6 +14,7 @@ import sys
 import traceback
 
 from ncl_lightning.errors import InputError, Stopped
+from ncl_lightning.processes import end_with_the_first, let_the_first_speak
 
 # name: (what it does, the module whose main() does it)
 COMMANDS = {
@@ -89,6 +90,7 @@ def main() -> int:
     Exit code 0: done; 1: bad input (one line says which); 2: mistyped command line; 130 and 143: stopped by Ctrl-C and
     by SIGTERM.
     """
+    end_with_the_first()
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in ("-h", "--help"):
         print(usage())
@@ -102,6 +104,7 @@ def main() -> int:
     try:
         return int(importlib.import_module(COMMANDS[command][1]).main())
     except InputError as error:
+        let_the_first_speak()
         return _stop(error.line, 1)
     except argparse.ArgumentError as error:
         return _stop(str(error), 2)
@@ -109,6 +112,7 @@ def main() -> int:
         line = _of_lightning(error)
         if line is None:
             raise
+        let_the_first_speak()
         return _stop(line, 1)
     except KeyboardInterrupt:
         stop = Stopped(signal.SIGINT, "give the command again")

@@ -6,8 +6,10 @@ import errno
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ class NCLCLI(LightningCLI):
     """LightningCLI whose runs keep everything in one folder, and whose checkpoints are enough to evaluate."""
 
     _resumed_at: int | None = None
+    # of a process that this one started
+    _killed: str | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -92,7 +96,8 @@ class NCLCLI(LightningCLI):
         options = self.config[command]
         if command == "predict" and not options.ckpt_path:
             options.ckpt_path = "shipped"
-            print(f"no --ckpt_path: with the model that comes with ncl_lightning, see {SHIPPED.parent / 'README.md'}")
+            card = SHIPPED.parent / "README.md"
+            rank_zero_info(f"no --ckpt_path: with the model that comes with ncl_lightning, see {card}")
         if command == "fit" and not options.ckpt_path:
             left = handed_over(Path(options.trainer.default_root_dir or "runs"))
             if left:
@@ -242,6 +247,11 @@ class NCLCLI(LightningCLI):
             signum = _stopped_by(error, self.trainer)
             if signum:
                 raise Stopped(signum, self._how_to_go_on()) from error
+            if self._killed:
+                raise InputError(f"{self._killed} (is the memory full?); {self._how_to_go_on()}") from error
+            if self.trainer.world_size > 1 and _LOST.search(str(error)):
+                # the process that is gone has said why
+                raise SystemExit(1) from error
             if "loading state_dict" not in str(error):
                 raise
             path = self.config[subcommand].ckpt_path
@@ -261,9 +271,10 @@ class NCLCLI(LightningCLI):
     def _run_to_its_end(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
-        except BaseException:
+        except BaseException as error:
             launcher = self.trainer.strategy.launcher
             if isinstance(launcher, _SubprocessScriptLauncher):
+                self._killed = _killed(launcher.procs) if _LOST.search(str(error)) else None
                 # the processes that it started wait for this one, for ever, and hold their devices
                 launcher.kill(signal.SIGKILL)
             for logger in self.trainer.loggers:
@@ -314,6 +325,19 @@ _WRITERS: dict[str, tuple[Callable[[Path, dict[str, Any]], Callback], str]] = {
     "test": (ResultsWriter, "verbose"),
     "predict": (PredictionWriter, "return_predictions"),
 }
+
+
+# what gloo says of a process that is gone
+_LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe")
+
+
+def _killed(processes: Sequence[subprocess.Popen[bytes]]) -> str | None:
+    """Which of these was killed, if any; an error of another one can be met before that one has quite ended."""
+    for rank, process in enumerate(processes, 1):
+        with suppress(subprocess.TimeoutExpired):
+            if process.wait(1) < 0:
+                return f"process {rank} was killed by {signal.Signals(-process.returncode).name}"
+    return None
 
 
 def _holds(callbacks: Sequence[Callback], kind: type[Callback]) -> bool:

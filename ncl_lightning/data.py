@@ -17,6 +17,7 @@ from ncl_lightning.headers import check_headers
 from ncl_lightning.holdout import hold_out
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
 from ncl_lightning.pictures import named_pictures
+from ncl_lightning.processes import started_by_lightning
 from ncl_lightning.sampling import Draws, DrawSampler
 from ncl_lightning.sources import Source, SourceSpec
 from ncl_lightning.transforms import (
@@ -157,9 +158,11 @@ class ManipulationDataModule(LightningDataModule):
             if part not in self._datasets:
                 self._datasets[part] = getattr(self, f"_{part}_dataset")()
                 if part == "val" and stage == "fit":
-                    self.guard.remember("train", self._datasets["train"].sources)
-                    self.guard.check("data.val", self._datasets["val"].sources)
-                    self.guard.remember("val", self._datasets["val"].sources)
+                    # the process that starts others, and writes the checkpoints, waits for them: it has looked
+                    if not started_by_lightning():
+                        self.guard.remember("train", self._datasets["train"].sources)
+                        self.guard.check("data.val", self._datasets["val"].sources)
+                        self.guard.remember("val", self._datasets["val"].sources)
                     if _without_tampered(self._datasets["val"].sources):
                         raise InputError("data.val holds no tampered picture, so no checkpoint can be chosen by it")
 
@@ -192,8 +195,9 @@ class ManipulationDataModule(LightningDataModule):
         stream = int(np.random.SeedSequence([seed, _STREAMS[part]]).generate_state(1)[0])
         size, root, counts = (self.hparams[name] for name in ("size", "root", "counts"))
         sources = [open_entry(entry(spec), size, stream + i, root, counts) for i, spec in enumerate(specs)]
-        # better now than after an epoch, or when the sets before have been scored
-        check_headers(sources)
+        if not started_by_lightning():
+            # better now than after an epoch, or when the sets before have been scored
+            check_headers(sources)
         return sources
 
     def _divided(self) -> tuple[list[Source], list[Source]]:

@@ -34,11 +34,13 @@ def run_logged(
         code = _run_to_its_end(command, log.fileno(), held, {**(variables or {}), **os.environ}, watch)
     if code == 0:
         return None
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
     with file.open(encoding="utf-8", errors="replace") as log:
         log.seek(begin)
-        return telling_line(log.read()) or f"exit code {code}"
+        output = log.read()
+    if code < 0:
+        # Lightning kills a first process with which another one has failed
+        return own_line(output) or f"killed by {signal.Signals(-code).name}"
+    return telling_line(output) or f"exit code {code}"
 
 
 def _run_to_its_end(
@@ -75,11 +77,15 @@ def _last_line(file: Path, begin: int) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
+def own_line(output: str) -> str:
+    """The last line in which a command of ours says why it failed; a reason rather than that it was told to stop."""
+    said = re.findall(r"^\s*ncl_lightning: (.*\S)", output, re.MULTILINE)
+    reasons = [line for line in said if not line.startswith("stopped by ")]
+    return (reasons or said or [""])[-1]
+
+
 def telling_line(output: str) -> str:
     """The line of a failed command's output that says why: ours, else the last error's, else the last one."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for pattern in (r"ncl_lightning: (.+)", r"((?:\w+\.)*\w*(?:Error|Exception)\b.*)", r"(.*)"):
-        found = [match[1] for line in lines if (match := re.fullmatch(pattern, line))]
-        if found:
-            return found[-1]
-    return ""
+    errors = [line for line in lines if re.match(r"(?:\w+\.)*\w*(?:Error|Exception)\b", line)]
+    return own_line(output) or (errors or lines or [""])[-1]

@@ -25,7 +25,7 @@ from ncl_lightning.files import file_hash, write_json
 from ncl_lightning.gallery import SHOWN, Predicted, preview, stands_out, write_gallery
 from ncl_lightning.images import IMAGE_SUFFIXES, write_image
 from ncl_lightning.per_image import write_rows
-from ncl_lightning.pictures import OUTPUTS, named_paths, named_pictures, output_stems
+from ncl_lightning.pictures import OUTPUTS, named_paths, named_pictures, output_stems, without_outputs
 from ncl_lightning.runs import environment, of_all_processes
 from ncl_lightning.untouched import untouched_of
 
@@ -136,6 +136,8 @@ class PredictionWriter(BasePredictionWriter):
             self._keep_other_results()
             if trainer.is_global_zero:
                 print(f"{self.folder}: contains results of these pictures; they are replaced", file=sys.stderr)
+        else:
+            self._keep_unlisted_maps()
         read = {picture.absolute() for picture in pictures}
         for stem in self._stems.values():
             files = [self._file(stem, kind) for kind in OUTPUTS]
@@ -156,6 +158,19 @@ class PredictionWriter(BasePredictionWriter):
             raise InputError(
                 f"{self.folder}: holds results of other pictures ({others[0]}{', …' if len(others) > 1 else ''}; "
                 f"{len(others)} of them); give another --trainer.default_root_dir, or remove {CSV} and what it lists"
+            )
+
+    def _keep_unlisted_maps(self) -> None:
+        """Refuse a folder with maps of other pictures that no list names: of a command that was killed."""
+        files = sorted(self.folder.rglob("*.png"))
+        written = set(files).difference(without_outputs(files))
+        written -= {self._file(stem, kind) for stem in self._stems.values() for kind in OUTPUTS}
+        # lists of their own may lie in folders below
+        unlisted = [file for file in sorted(written) if not any((above / CSV).exists() for above in file.parents)]
+        if unlisted:
+            raise InputError(
+                f"{self.folder}: holds maps of other pictures, of a command that was killed ({unlisted[0].name}); "
+                "give another --trainer.default_root_dir, or remove them"
             )
 
     def write_on_batch_end(

@@ -85,11 +85,22 @@ def succeed(*arguments: object, **options: object) -> subprocess.CompletedProces
     return done
 
 
-def stopped(*arguments: object, signum: int, folder: Path, sign: str) -> subprocess.CompletedProcess[str]:
+def _lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def stopped(
+    *arguments: object, signum: int, folder: Path, sign: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """A command that gets a signal, it alone, once a file like `sign` is in a folder; nothing it started is left."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ncl_lightning", *(str(argument) for argument in arguments)],
         cwd=ROOT,
+        env={**os.environ, **environment},
         start_new_session=True,
         # a shell's background jobs, and so what they start, ignore Ctrl-C
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -103,8 +114,11 @@ def stopped(*arguments: object, signum: int, folder: Path, sign: str) -> subproc
             time.sleep(0.05)
         process.send_signal(signum)
         _, err = process.communicate(timeout=60)
-        with pytest.raises(ProcessLookupError):
-            os.killpg(process.pid, 0)
+        until = time.monotonic() + 20
+        # what has ended counts until somebody asks for its exit code
+        while _lives(process.pid):
+            assert time.monotonic() < until, "it left a process behind"
+            time.sleep(0.1)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

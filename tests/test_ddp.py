@@ -3,13 +3,14 @@
 import csv
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY, command, make_set, succeed
+from conftest import ROOT, TINY, command, make_set, stopped, succeed
 
 TWO = ["--config", ROOT / "configs" / "ddp.yaml", "--trainer.accelerator=cpu", "--trainer.devices=2"]
 ARMS = {
@@ -29,6 +30,14 @@ def last_row(run: Path) -> dict[str, float]:
         for row in csv.DictReader(stream):
             out |= {key: float(value) for key, value in row.items() if value}
         return out
+
+
+def gone(pid: int) -> None:
+    """Wait until a process has ended, or is dead and not waited for."""
+    status, until = Path("/proc", str(pid), "stat"), time.monotonic() + 20
+    while status.exists() and status.read_text().rpartition(") ")[2][0] != "Z":
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_every_arm_trains_on_two_processes(tmp_path: Path) -> None:
@@ -155,9 +164,59 @@ def test_an_error_of_the_first_process_leaves_no_other_behind(tmp_path: Path) ->
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "ncl_lightning: a file went away"
-    status = Path("/proc", (tmp_path / "pid1").read_text(), "stat")
-    until = time.monotonic() + 20
-    # gone, or dead and not waited for
-    while status.exists() and status.read_text().rpartition(") ")[2][0] != "Z":
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    gone(int((tmp_path / "pid1").read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a process with the one that started it")
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_what_ends_the_first_process_before_training_ends_the_others(tmp_path: Path, signum: signal.Signals) -> None:
+    """The second one still imports what it needs, and would wait for the first one."""
+    data = make_set(tmp_path / "data", 8)
+    # found by its folder when a process starts, before all else
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os\nif os.environ.get('LOCAL_RANK') == '1':\n    open({str(tmp_path / 'second')!r}, 'w').close()\n"
+    )
+    words = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    told = stopped("fit", *TWO, *words, signum=signum, folder=tmp_path, sign="second", PYTHONPATH=str(tmp_path))
+    assert told.returncode in (-signum, 128 + signum)
+
+
+FAILS_ALONE = """
+import os, signal, sys, time
+from lightning.pytorch import Callback
+from ncl_lightning.errors import InputError
+
+class FailsAlone(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_rank == 1:
+            {how}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("raise InputError('b.png: its end is missing')", "b.png: its end is missing"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "process 1 was killed by SIGKILL (is the memory full?); no epoch was"),
+    ],
+)
+def test_an_error_of_the_second_process_alone_is_one_line(tmp_path: Path, how: str, says: str) -> None:
+    data = make_set(tmp_path / "data", 8)
+    (tmp_path / "fails.py").write_text(FAILS_ALONE.format(how=how))
+    words = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    words.append("--trainer.callbacks=[{class_path: fails.FailsAlone}]")
+    done = command("fit", *TWO, *words, fresh=True, PYTHONPATH=str(tmp_path))
+    assert done.returncode
+    assert "Traceback" not in done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("ncl_lightning: "))
+    assert line.startswith(f"ncl_lightning: {says}")
+
+
+def test_what_all_processes_find_wrong_is_said_once(trained: Path, tmp_path: Path) -> None:
+    pictures = make_set(tmp_path / "data", 2) / "Tp"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "predictions.csv").write_text("horse,odds\n")
+    words = [f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", f"--data.predict={pictures}"]
+    done = command("predict", *TWO, *words, f"--trainer.default_root_dir={tmp_path / 'out'}", fresh=True)
+    assert done.returncode == 1
+    assert done.stderr.count("no list of `predict`") == 1

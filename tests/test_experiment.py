@@ -289,6 +289,9 @@ def test_a_run_that_fails_at_once_ends_it_and_a_later_failure_does_not(tmp_path:
             "torch.OutOfMemoryError: 8 GiB",
         ),
         ("one\nSegmentation fault\n", "Segmentation fault"),
+        # one process of several speaks, and another one is stopped for it
+        ("ncl_lightning: b.png: damaged\nncl_lightning: stopped by SIGTERM; …\n", "b.png: damaged"),
+        ("ncl_lightning: stopped by SIGTERM; …\nChildFailedError: [Fail]\n", "stopped by SIGTERM; …"),
         ("", ""),
     ],
 )

@@ -199,3 +199,20 @@ def test_names_are_no_formulas_and_say_what_their_files_are(trained: Path, tmp_p
     assert rows["IMG_0001"]["note"] == "left out: no suffix; name the file itself to have it read"
     for row in rows.values():
         assert row["stands_out"] == (("no", "yes")[float(row["highest"]) > 0.5] if row["highest"] else "")
+
+
+def test_maps_that_no_list_names_are_not_taken_for_another_case(trained: Path, tmp_path: Path) -> None:
+    """As of a command that was killed, or of several processes that were stopped."""
+    pictures, out = make_set(tmp_path / "set", 2, seed=2) / "Tp", tmp_path / "out"
+    succeed(*predict(trained, pictures, out / "case"))
+    other = make_set(tmp_path / "other", 3, seed=9) / "Tp"
+    # a folder below with a list of its own is another matter
+    succeed(*predict(trained, other, out))
+    (out / "case" / "predictions.csv").unlink()
+    for name in ("predictions.csv", "tp0_heat.png", "tp1_heat.png", "tp2_heat.png"):
+        (out / name).unlink()
+    refused = command(*predict(trained, other, out))
+    assert refused.returncode == 1
+    assert f"{out}: holds maps of other pictures, of a command that was killed (tp0_heat.png)" in refused.stderr
+    # its own are replaced
+    succeed(*predict(trained, pictures, out / "case"))
