@@ -62,24 +62,6 @@ def named_checkpoint(name: str, root: Path, of_run: str = "best") -> str:
     return str(file)
 
 
-def follow_the_folder(checkpoint: dict[str, Any], file: Path) -> None:
-    """Let a run that goes on from `file` know its best checkpoint, also where its folder was moved or copied.
-
-    Lightning's ModelCheckpoint forgets it then, and the next one, maybe a worse one, would take its place.
-    """
-    folder = file.absolute().parent
-    states = [one for one in checkpoint.get("callbacks", {}).values() if isinstance(one, dict) and "dirpath" in one]
-    own = [Path(one["dirpath"]) for one in states if Path(one["best_model_path"]).name == file.name]
-
-    def here(name: str) -> str:
-        return str(folder / Path(name).relative_to(own[0])) if Path(name).is_relative_to(own[0]) else name
-
-    # those that save elsewhere stay there
-    for state in states if own else ():
-        state |= {key: here(state[key]) for key in ("dirpath", "best_model_path", "kth_best_model_path")}
-        state["best_k_models"] = {here(name): score for name, score in state["best_k_models"].items()}
-
-
 def beside_checkpoint(checkpoint: str) -> Path:
     """A checkpoint's folder; of the shipped model the working folder, since nothing is written into the package."""
     return Path() if Path(checkpoint) == SHIPPED else Path(checkpoint).parent

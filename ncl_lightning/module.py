@@ -4,37 +4,25 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
 
-from ncl_lightning.checkpoints import follow_the_folder, load_checkpoint, take_weights
+from ncl_lightning.checkpoints import load_checkpoint, take_weights
 from ncl_lightning.conventions import SCORED_AT_ORIGINAL
-from ncl_lightning.copies import Copy, copies_of, with_copies
-from ncl_lightning.cut import cut_at_half
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
+from ncl_lightning.localize import Localized, finite, localize, look_twice, to_original
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.metrics import ImageScores
 from ncl_lightning.network import PivotNetwork
 from ncl_lightning.own import instantiate
+from ncl_lightning.resume import follow_the_folder, retune
 from ncl_lightning.table import ImageTable, Means
-
-
-class _Explained(NamedTuple):
-    """Maps (B,1,H,W), the copies found in each, and with `own_cut` each map's highest value (B,) before."""
-
-    probability: Tensor
-    copies: list[list[Copy]]
-    highest: Tensor | None
-
-
-SECOND = 0.25  # weight of a second look
 
 
 class NCLModule(LightningModule):
@@ -205,19 +193,8 @@ class NCLModule(LightningModule):
 
         `content` (B,2): rows and columns that each picture fills of its frame; None: all.
         """
-        first: Tensor = self(image).logits.float()
-        least = self.hparams["second_look"] or math.inf
-        sizes = [list(image.shape[-2:])] * len(image) if content is None else content.tolist()
-        large = [max(size) >= least for size in sizes]
-        # of one row there is no half
-        if not any(large) or min(image.shape[-2:]) < 2:
-            return first
-        half = avg_pool2d(image.float(), 2)
-        # in whole grey values, as pictures come
-        second = self(half.round().to(image.dtype) if image.dtype == torch.uint8 else half).logits.float()
-        second = interpolate(second, first.shape[-2:], mode="bilinear")
-        weight = SECOND * torch.tensor(large, device=first.device).view(-1, 1, 1, 1)
-        return (1 - weight) * first + weight * second
+        content = _filled(image) if content is None else content
+        return look_twice(lambda pictures: self(pictures).logits, image, content, self.hparams["second_look"])
 
     def probability(self, image: Tensor, content: Tensor | None = None) -> Tensor:
         """Probability (B,1,H,W) that a pixel was tampered with, in fp32; where wanted, in the light of `copies`.
@@ -227,24 +204,13 @@ class NCLModule(LightningModule):
 
         `content` (B,2): rows and columns that each picture fills of its frame; None: all.
         """
-        return self._explained(image, content).probability
+        return self._localized(image, content).probability
 
-    def _explained(self, image: Tensor, content: Tensor | None) -> "_Explained":
+    def _localized(self, image: Tensor, content: Tensor | None) -> Localized:
         """`probability`, and what it goes by."""
-        # a picture of one colour has no traces, and a network that looks for what is unlike the rest finds anything
-        varied = (image.flatten(2) != image.flatten(2)[..., :1]).any(2).any(1)
-        if content is None:
-            content = torch.tensor([image.shape[-2:]] * len(image))
-        probability = _sound(self.logits(image, content)).sigmoid() * varied.view(-1, 1, 1, 1)
-        copies = copies_of(image, content) if self.hparams["copies"] else [[] for _ in image]
-        explained = with_copies(probability, copies)
-        if not self.hparams["own_cut"]:
-            return _Explained(explained, copies, None)
-        # a picture's own cut says nothing of it beside others
-        sizes = zip(explained, content.tolist(), strict=True)
-        highest = [one[:, :rows, :columns].max() for one, (rows, columns) in sizes]
-        moved = with_copies(cut_at_half(probability, content), copies)
-        return _Explained(moved, copies, torch.stack(highest) if highest else probability.new_zeros(0))
+        content = _filled(image) if content is None else content
+        logits = self.logits(image, content)
+        return localize(logits, image, content, self.hparams["copies"], self.hparams["own_cut"])
 
     def setup(self, stage: str) -> None:
         """Compile the network; take the weights of `warm_start`, unless training resumes."""
@@ -352,7 +318,7 @@ class NCLModule(LightningModule):
         output = self(batch["image"])
         mask, valid, index = batch["mask"], batch["valid"], batch["index"]
         self.val_scores.update(
-            _sound(output.logits.float()).sigmoid(), mask, valid, index, authentic=batch["authentic"]
+            finite(output.logits.float()).sigmoid(), mask, valid, index, authentic=batch["authentic"]
         )
         rows = []
         for i in range(len(index)):
@@ -414,7 +380,7 @@ class NCLModule(LightningModule):
         tables = list(self.test_scores.values())[dataloader_idx]
         at_original = [tables[kind] for kind in tables if kind in ("original", *SCORED_AT_ORIGINAL)]
         at_network = [tables[kind] for kind in tables if kind not in ("original", *SCORED_AT_ORIGINAL)]
-        probability, _, highest = self._explained(batch["image"], batch["content"])
+        probability, _, highest = self._localized(batch["image"], batch["content"])
         for scores in at_network:
             scores.update(probability, batch["mask"], batch["valid"], batch["index"], highest, batch["authentic"])
         maps = to_original(probability, batch)
@@ -449,7 +415,7 @@ class NCLModule(LightningModule):
         """
         if "image" not in batch:
             return []
-        probability, batch["copies"], highest = self._explained(batch["image"], batch["content"])
+        probability, batch["copies"], highest = self._localized(batch["image"], batch["content"])
         if highest is not None:
             batch["highest"] = highest
         return [one[0, 0] for one in to_original(probability, batch)]
@@ -489,50 +455,16 @@ class NCLModule(LightningModule):
                 data.first_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         trained = sum(parameter.requires_grad for parameter in self.parameters())
         same_network = checkpoint["state_dict"].keys() == self.state_dict().keys()
-        for state in checkpoint.get("optimizer_states", ()):
-            before = sum(len(group["params"]) for group in state["param_groups"])
-            if same_network and before != trained:
-                raise InputError(
-                    f"the run trained {before} weights, and {trained} with these options (the projections train where "
-                    "a λ is above 0): no run can go on like that; start anew with --model.warm_start"
-                )
-            for group in state["param_groups"]:
-                group["initial_lr"] = self.hparams["lr"]
-                group["weight_decay"] = self.hparams["weight_decay"]
-        for state in checkpoint.get("lr_schedulers", ()):
-            ratio = self.hparams["lr"] / state["base_lrs"][0] if state["base_lrs"][0] else 1.0
-            state["base_lrs"] = [self.hparams["lr"]] * len(state["base_lrs"])
-            state["_last_lr"] = [ratio * lr for lr in state["_last_lr"]]
-            for optimizer in checkpoint["optimizer_states"]:
-                for group in optimizer["param_groups"]:
-                    group["lr"] = ratio * group["lr"]
+        retune(checkpoint, self.hparams["lr"], self.hparams["weight_decay"], trained if same_network else None)
 
 
-def _sound(logits: Tensor) -> Tensor:
-    """Return the logits as they are, if all of them are numbers.
-
-    Raises:
-        InputError: One is no number.
-    """
-    if not logits.isfinite().all():
-        raise InputError(
-            "the network's output is no number: the checkpoint is damaged, or the precision too low for it "
-            "(try --trainer.precision 32-true)"
-        )
-    return logits
+def _filled(image: Tensor) -> Tensor:
+    """Rows and columns (B,2) of pictures (B,3,H,W) that fill their frames."""
+    return torch.tensor([image.shape[-2:]] * len(image))
 
 
 AT_ORIGINAL = ("f1", "iou", "auc", "ap", "f1_val")
 """Scores that are also given at original size."""
-
-
-def to_original(maps: Tensor, batch: Batch) -> list[Tensor]:
-    """Maps (B,1,H,W) of frames to their pictures' original sizes: (1,1,h,w) each, bilinear."""
-    out = []
-    for one, content, size in zip(maps, batch["content"].tolist(), batch["original_size"].tolist(), strict=True):
-        picture = one[None, :, : content[0], : content[1]]
-        out.append(picture if content == size else interpolate(picture, size=size, mode="bilinear"))
-    return out
 
 
 def plain(value: Tensor) -> float | int | None:

@@ -10,7 +10,8 @@ import torch
 import yaml
 from conftest import TINY, command, logged, make_set, succeed
 
-from ncl_lightning.checkpoints import find_checkpoint, follow_the_folder
+from ncl_lightning.checkpoints import find_checkpoint
+from ncl_lightning.resume import follow_the_folder
 
 BY_STEPS = ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=2", "--trainer.max_epochs=-1"]
 
