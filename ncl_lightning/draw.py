@@ -66,7 +66,7 @@ def overlay(
 
 def _rim(region: Region, width: int, dashed: bool = False) -> Region:
     """The outlines of a region (H, W), that many pixels wide."""
-    outlines, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outlines, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     if not dashed:
         return cv2.drawContours(np.zeros(region.shape, np.uint8), outlines, -1, 1, width) > 0
     step = 5 * width

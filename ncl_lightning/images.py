@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION, SAMPLEFORMAT
 from pillow_heif import register_heif_opener
 
 from ncl_lightning.errors import InputError
@@ -32,6 +32,7 @@ MAX_PIXELS = 178_956_970
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
+_ORIENTATION = 0x0112  # the tag, of EXIF and of TIFF
 # what undoes each EXIF orientation, for arrays (H, W, ...); 1 and nonsense values leave the picture alone
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda a: a[:, ::-1],
@@ -240,7 +241,8 @@ def _header(file: BinaryIO) -> _Header:
     try:
         picture = Image.open(file)
     except UnidentifiedImageError:
-        header = _Header(_tiff_size(file), 1, None)
+        tags: Any = _tiff_tags(file)
+        header = _Header((int(tags[257]), int(tags[256])), _known(tags.get(_ORIENTATION)), None)
     else:
         # a TIFF's own tags: Pillow's size is the stored one or the displayed one, by its version
         tags = getattr(picture, "tag_v2", {})
@@ -248,20 +250,27 @@ def _header(file: BinaryIO) -> _Header:
         header = _Header((int(height), int(width)), _orientation(picture), picture)
     if header.size[0] * header.size[1] > MAX_PIXELS:
         raise InputError(_TOO_LARGE)
+    bits = tags.get(BITSPERSAMPLE, (8,))
+    if tags.get(PLANAR_CONFIGURATION) == 2 and len(bits) > 1 and max(bits) > 8:
+        # OpenCV and Pillow misread them, and say nothing
+        raise InputError("a TIFF of separate planes of more than 8 bits, which can't be read; save it as PNG")
     return header
 
 
 def _orientation(picture: Image.Image) -> int:
     try:
         # a PNG's own method decodes the whole picture, in search of a block behind the pixels
-        value = Image.Image.getexif(picture).get(0x0112)
+        return _known(Image.Image.getexif(picture).get(_ORIENTATION))
     except Exception:  # broken metadata of a picture that is fine otherwise
-        value = None
-    return value if value in _UPRIGHT else 1
+        return 1
 
 
-def _tiff_size(file: BinaryIO) -> tuple[int, int]:
-    """(H, W) of a TIFF whose pixels Pillow does not know, such as three channels of floats."""
+def _known(orientation: int | None) -> int:
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _tiff_tags(file: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """The tags of a TIFF whose pixels Pillow does not know, such as three channels of floats."""
     file.seek(0)
     start = file.read(8)
     if not start:
@@ -276,7 +285,7 @@ def _tiff_size(file: BinaryIO) -> tuple[int, int]:
         ends = [at + length for at, length in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False)]
         if max(ends, default=0) > file.seek(0, os.SEEK_END):
             raise InputError("truncated; replace or remove it")
-    return int(tags[257]), int(tags[256])
+    return tags
 
 
 def _decode(path: Path, convert: Callable[[NDArray[Any]], Pixels]) -> tuple[Pixels, int]:
@@ -321,7 +330,8 @@ def _samples(file: BinaryIO, header: _Header) -> tuple[NDArray[Any], int]:
     if decoded is None:
         raise InputError("truncated, or a kind of file that can't be read; convert it to PNG")
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(decoded.shape[-1] if decoded.ndim == 3 else 0)
-    return (decoded[..., order] if order else decoded), header.orientation
+    # one that lies on its side comes here of floats alone, and OpenCV turns these
+    return (decoded[..., order] if order else decoded), 1
 
 
 def _pillow_samples(picture: Image.Image) -> NDArray[Any]:
@@ -350,16 +360,22 @@ def _tiff_grey(picture: Image.Image) -> NDArray[Any]:
 
 
 def _eight_bit(samples: NDArray[Any]) -> Pixels:
-    """Samples of any depth to 0–255. The range is the least of 0–1 (floats), 0–255, 0–65535 that holds them."""
+    """Samples of any depth to 0–255; what white is, `_full_scale` says."""
     if samples.dtype == np.uint8:
         return samples
     values = np.nan_to_num(samples.astype(np.float32), nan=0, posinf=0, neginf=0)
-    return (values.clip(0) * (255 / _full_scale(values, samples.dtype.kind == "f")) + 0.5).astype(np.uint8)
+    scaled = values.clip(0) * (255 / _full_scale(values, samples.dtype.kind == "f"))
+    return (scaled.clip(0, 255) + 0.5).astype(np.uint8)
 
 
 def _full_scale(values: NDArray[Any], real: bool = True) -> float:
-    """What white is: the least of 1 (floats), 255 and 65535 that holds all values, else the greatest."""
+    """What white is: the least of 1 (floats), 255 and 65535 that holds all values, else the greatest.
+
+    Of floats in 0–1 nearly all: resampling overshoots, and highlights may lie above white.
+    """
     top = float(values.max())
+    if real and 1 < top < 128 and float(np.quantile(values, 0.98)) <= 1:
+        return 1.0
     return next((end for end in (*((1.0,) if real else ()), 255.0, 65535.0) if top <= end), top)
 
 

@@ -323,6 +323,20 @@ def huge_float(path: Path) -> Path:
     return path
 
 
+def tagged(path: Path, tag: int, value: int) -> Path:
+    """A little-endian TIFF with one more tag, or another value of it."""
+    data = path.read_bytes()
+    start = struct.unpack("<I", data[4:8])[0]
+    count = struct.unpack("<H", data[start : start + 2])[0]
+    entries = {data[at : at + 2]: data[at : at + 12] for at in range(start + 2, start + 2 + 12 * count, 12)}
+    entries[struct.pack("<H", tag)] = struct.pack("<HHIHH", tag, 3, 1, value, 0)
+    ordered = sorted(entries.values(), key=lambda entry: struct.unpack("<H", entry[:2]))
+    end = data + b"\0" * (len(data) % 2)
+    table = struct.pack("<H", len(ordered)) + b"".join(ordered) + bytes(4)
+    path.write_bytes(end[:4] + struct.pack("<I", len(end)) + end[8:] + table)
+    return path
+
+
 def wrote(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
@@ -342,6 +356,8 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "jpeg header only": (lambda f: cut(save(f / "a.jpg", NOISE), 0.01), "replace"),
     "truncated png": (lambda f: cut(save(f / "a.png", NOISE)), "replace"),
     "truncated tif": (lambda f: cut(save(f / "a.tif", NOISE)), "replace"),
+    "16-bit tif in planes": (lambda f: tagged(deep(NOISE, f / "a.tif", np.uint16), 284, 2), "separate planes"),
+    "float tif in planes": (lambda f: tagged(deep(NOISE, f / "a.tif", np.float32), 284, 2), "separate planes"),
     "truncated float tif": (lambda f: cut(deep(NOISE, f / "a.tif", np.float32)), "truncated"),
     "truncated webp": (lambda f: cut(save(f / "a.webp", NOISE)), "replace"),
     "truncated bmp": (lambda f: cut(save(f / "a.bmp", NOISE)), "truncated"),
@@ -526,3 +542,21 @@ def test_a_mask_that_is_transparent_all_over_is_what_is_drawn(
     drawn = np.dstack([region * np.uint8(255)] * 3 + [np.zeros(region.shape, np.uint8)])
     mask = read_pair(save(tmp_path / "a.png", picture), save(tmp_path / "m.png", drawn))[1]
     assert (mask == region).all()
+
+
+def test_a_float_tiff_on_its_side_has_the_size_that_it_is_read_in(picture: np.ndarray, tmp_path: Path) -> None:
+    path = tagged(deep(picture, tmp_path / "a.tif", np.float32), 274, 6)
+    assert (read_image(path) == np.rot90(picture, -1)).all()
+    assert image_size(path) == read_image(path).shape[:2]
+    mask = save(tmp_path / "m.png", np.zeros(image_size(path), np.uint8))
+    Pair(path, mask).check()
+
+
+@pytest.mark.parametrize("above", [1.0001, 30.0])
+def test_a_highlight_above_white_darkens_no_float_picture(picture: np.ndarray, above: float, tmp_path: Path) -> None:
+    values = picture.astype(np.float32) / 255
+    values[0, 0] = above
+    cv2.imwrite(str(tmp_path / "a.tif"), values[..., ::-1])
+    read = read_image(tmp_path / "a.tif")
+    assert (read[0, 0] == 255).all()
+    assert (read[1:] == picture[1:]).all()
