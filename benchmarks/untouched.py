@@ -16,18 +16,18 @@ import numpy as np
 
 from ncl_lightning.checkpoints import SHIPPED
 from ncl_lightning.files import file_hash, write_json
-from ncl_lightning.untouched import MEASURED
+from ncl_lightning.untouched import MEASURED, as_shipped
 
 
 def scores(folder: Path) -> list[tuple[float, int]]:
     """`highest` of a folder's pictures, sorted, and their pixels.
 
     Raises:
-        SystemExit: They were predicted by another checkpoint, or without the search for copies.
+        SystemExit: They were predicted by another checkpoint, or with other options.
     """
     about = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
-    if about["checkpoint_sha256"] != file_hash(SHIPPED) or not about["model"]["copies"]:
-        raise SystemExit(f"{folder}: not predicted by the model that comes along, with its search for copies")
+    if about["checkpoint_sha256"] != file_hash(SHIPPED) or not as_shipped(about):
+        raise SystemExit(f"{folder}: not predicted by the model that comes along with its own options")
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["highest"]]
     return sorted((float(row["highest"]), int(row["width"]) * int(row["height"])) for row in rows)

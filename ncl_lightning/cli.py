@@ -31,6 +31,7 @@ from ncl_lightning.helptext import explain
 from ncl_lightning.module import NCLModule
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
+from ncl_lightning.processes import is_first
 from ncl_lightning.progress import Bar, ProgressLines, Summary, quiet
 from ncl_lightning.provenance import record
 from ncl_lightning.requeue import handed_over, handover
@@ -96,8 +97,9 @@ class NCLCLI(LightningCLI):
         options = self.config[command]
         if command == "predict" and not options.ckpt_path:
             options.ckpt_path = "shipped"
-            card = SHIPPED.parent / "README.md"
-            rank_zero_info(f"no --ckpt_path: with the model that comes with ncl_lightning, see {card}")
+            if is_first():
+                card = SHIPPED.parent / "README.md"
+                print(f"no --ckpt_path: with the model that comes with ncl_lightning, see {card}")
         if command == "fit" and not options.ckpt_path:
             left = handed_over(Path(options.trainer.default_root_dir or "runs"))
             if left:
@@ -296,6 +298,11 @@ class NCLCLI(LightningCLI):
         print(f"run: {folder}")
         best = next((c for c in self.trainer.checkpoint_callbacks if getattr(c, "monitor", None)), None)
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
+            if best.monitor == "val/f1" and best.best_model_score == 0:
+                print(
+                    "val/f1 was 0 at every validation (nothing tampered came above model.threshold), and best.ckpt is "
+                    "of the first one: train longer, or choose by --checkpoint.monitor val/auc"
+                )
             print(
                 f"best {best.monitor} {best.best_model_score:.3f}; next: python -m ncl_lightning test "
                 f'--ckpt_path {best.best_model_path} --data.test \'{{"NAME": "SOURCE"}}\''

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ncl_lightning.datasets import Batch, EpochSampler, FixedSampler, ManipulationDataset, PredictionDataset, collate
 from ncl_lightning.entries import OnCount, entry, open_entry
 from ncl_lightning.errors import InputError
-from ncl_lightning.headers import check_headers
+from ncl_lightning.headers import check_headers, check_masks
 from ncl_lightning.holdout import hold_out
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
 from ncl_lightning.pictures import named_pictures
@@ -165,6 +165,8 @@ class ManipulationDataModule(LightningDataModule):
                         self.guard.remember("val", self._datasets["val"].sources)
                     if _without_tampered(self._datasets["val"].sources):
                         raise InputError("data.val holds no tampered picture, so no checkpoint can be chosen by it")
+                if stage == "fit" and not started_by_lightning():
+                    check_masks(f"data.{part}", self._datasets[part].sources)
 
     def state_dict(self) -> dict[str, Any]:
         """What was trained and selected on, for the checkpoint."""

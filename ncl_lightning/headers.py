@@ -1,4 +1,4 @@
-"""All files of the data looked at by their headers, before a run begins that would meet a bad one on its way."""
+"""Data looked at before a run begins that would meet what is wrong with it on its way: headers of files, masks."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +23,33 @@ def check_headers(sources: Iterable[Source]) -> None:
     if faults:
         more = f" (the first of {len(faults)} such files; `audit` names all)" if len(faults) > 1 else ""
         raise InputError(f"{faults[0]}{more}")
+
+
+def check_masks(name: str, sources: Iterable[Source]) -> None:
+    """Look at masks until one has a tampered pixel: none may be learned from, or selected on, where none has.
+
+    Args:
+        name: What the sources are called.
+        sources: Where one is not made of files, nothing is looked at.
+
+    Raises:
+        InputError: There are masks, and all are empty.
+    """
+    pairs = [getattr(source, "pairs", None) for source in sources]
+    masked = [pair for part in pairs for pair in part or () if pair.mask]
+    if None in pairs or not masked:
+        return
+    for pair in masked:
+        try:
+            if pair.read()[1].any():
+                return
+        except InputError:
+            # damaged further below: who trains on it will say so
+            return
+    raise InputError(
+        f"{name}: none of its {len(masked)} masks has a tampered pixel, which is one above 127 of 255 "
+        f"({masked[0].mask} for one); `audit` says what values they have"
+    )
 
 
 def _fault(item: Pair | Path | str) -> str | None:

@@ -33,6 +33,27 @@ class Localized(NamedTuple):
     highest: Tensor | None
 
 
+def in_unit_range(image: Tensor, look: bool) -> Tensor:
+    """Pictures (B,3,H,W) as floats of 0..1.
+
+    Args:
+        image: RGB, uint8 or float of 0..1.
+        look: Look at the values of floats, too: to look is to wait for the device.
+
+    Raises:
+        InputError: They have another shape, type or range.
+    """
+    if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[1] != 3:
+        given = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+        raise InputError(f"pictures are a tensor (B,3,H,W) of RGB, uint8 or floats of 0..1, not {given}")
+    if image.dtype == torch.uint8:
+        return image.float() / 255
+    # a resampled picture overshoots a little
+    if not image.is_floating_point() or (look and image.numel() and image.amax() > 2):
+        raise InputError(f"pictures are uint8, or floats of 0..1, not {image.dtype} of other values: divide by 255")
+    return image
+
+
 def look_twice(network: Callable[[Tensor], Tensor], image: Tensor, content: Tensor, least: int | None) -> Tensor:
     """Logits (B,1,H,W), fp32, with those of a second look at half size, which count a quarter, for large pictures.
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ncl_lightning.infonce import branch_contrast, sort_patches
-from ncl_lightning.patches import BRANCHES, CONTOUR, VOID, ContourRole, categorise
+from ncl_lightning.patches import BRANCHES, CONTOUR, VOID, ContourRole, binary, categorise
 
 Consistency = Literal["all", "exclusive", "contour"]
 Scope = Literal["image", "batch"]
@@ -85,7 +85,7 @@ def localization(
     real = valid.bool().flatten(1)
     # a void pixel's logit may be anything
     x = logits.flatten(1).where(real, 0.0)
-    m = (mask.bool().flatten(1) & real).to(x.dtype)
+    m = (binary(mask).flatten(1) & real).to(x.dtype)
     bce = binary_cross_entropy_with_logits(x, m, reduction="none").where(real, 0.0)
     p = x.sigmoid().where(real, 0.0)
     dice = 1 - (2 * (p * m).sum(1) + 1) / (p.sum(1) + m.sum(1) + 1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ncl_lightning.conventions import CONVENTIONS, prepare, summarise
 from ncl_lightning.imagelevel import harmonic_mean, image_scores
 from ncl_lightning.intervals import bootstrap_interval
+from ncl_lightning.patches import binary
 from ncl_lightning.scores import (
     Ranked,
     ap_score,
@@ -110,7 +111,7 @@ class ImageScores(ImageRows):
                 go.
 
         Raises:
-            ValueError: The shapes don't fit.
+            ValueError: The shapes don't fit, or a mask has more values than two (looked for on the CPU).
             IndexError: An index (on the CPU) is outside of the table.
         """
         shape = probability.shape
@@ -120,7 +121,7 @@ class ImageScores(ImageRows):
         if len(index) != len(probability):
             raise ValueError(f"{len(index)} indices for {len(probability)} images")
         rows = self._place(index)
-        probability, mask, valid = probability.detach().float(), mask.bool(), valid.bool()
+        probability, mask, valid = probability.detach().float(), binary(mask), valid.bool()
         seen, judged = prepare(self.preset, probability, mask, valid)
         # a step in halves (`bf16-true`) makes halves of floats otherwise
         top = torch.tensor(highest(seen, valid), dtype=torch.float32)

@@ -16,7 +16,7 @@ from ncl_lightning.conventions import SCORED_AT_ORIGINAL
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
-from ncl_lightning.localize import Localized, finite, localize, look_twice, to_original
+from ncl_lightning.localize import Localized, finite, in_unit_range, localize, look_twice, to_original
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.metrics import ImageScores
 from ncl_lightning.network import PivotNetwork
@@ -181,8 +181,12 @@ class NCLModule(LightningModule):
         self.val_threshold: float | None = None
 
     def forward(self, image: Tensor) -> Any:
-        """The network's output for pictures (B,3,H,W) RGB, uint8 or float of 0..1."""
-        image = image.float() / 255 if image.dtype == torch.uint8 else image
+        """The network's output for pictures (B,3,H,W) RGB, uint8 or float of 0..1.
+
+        Raises:
+            InputError: They have another shape or type, or (not in training) values above 1.
+        """
+        image = in_unit_range(image, look=not self.training)
         # a compiled network is called by its name, a plain one by its method
         network = self.network if self.training or not self.hparams["compile"] else self.network.forward
         # of the weights' type, where all is in halves (`bf16-true`)
@@ -192,7 +196,13 @@ class NCLModule(LightningModule):
         """Logits (B,1,H,W), fp32, of pictures as `forward` takes them; where wanted, with those of a second look.
 
         `content` (B,2): rows and columns that each picture fills of its frame; None: all.
+
+        Raises:
+            InputError: The module is in training mode, or see `forward`.
         """
+        if self.training:
+            # with the batch's own statistics, and these would be kept
+            raise InputError("the module is in training mode, in which each picture changes it: call eval() first")
         content = _filled(image) if content is None else content
         return look_twice(lambda pictures: self(pictures).logits, image, content, self.hparams["second_look"])
 
@@ -262,9 +272,12 @@ class NCLModule(LightningModule):
         """
         trainer = self.trainer
         first = (trainer.val_check_batch or 0) * (trainer.check_val_every_n_epoch or 1)
-        steps = trainer.max_steps * trainer.accumulate_grad_batches
+        # an epoch's last batches make a step of their own, however few they are
+        of_epoch, of_step = trainer.num_training_batches, trainer.accumulate_grad_batches
+        epochs, steps = divmod(max(trainer.max_steps, 0), math.ceil(of_epoch / of_step))
+        ends = epochs * of_epoch + steps * of_step
         chooses = any(getattr(callback, "monitor", None) for callback in trainer.checkpoint_callbacks)
-        if chooses and trainer.enable_validation and 0 < steps < first:
+        if chooses and trainer.enable_validation and 0 < ends < first:
             raise InputError(
                 f"trainer.max_steps is {trainer.max_steps}, but the first validation comes after {first:g} batches: "
                 "no checkpoint could be chosen. Raise it, or validate sooner, --trainer.check_val_every_n_epoch null "
@@ -460,7 +473,7 @@ class NCLModule(LightningModule):
 
 def _filled(image: Tensor) -> Tensor:
     """Rows and columns (B,2) of pictures (B,3,H,W) that fill their frames."""
-    return torch.tensor([image.shape[-2:]] * len(image))
+    return torch.tensor([image.shape[-2:]] * len(image)).view(-1, 2)
 
 
 AT_ORIGINAL = ("f1", "iou", "auc", "ap", "f1_val")

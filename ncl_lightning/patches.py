@@ -36,9 +36,22 @@ def categorise(mask: Tensor, valid: Tensor, stride: int, count: int | Grid | Non
     grid = count if isinstance(count, tuple) else patch_grid(mask.shape[-2], mask.shape[-1], stride, count)
     # (B,N,s·s) bool
     real = _cut(valid.bool(), stride, grid).all(-1)
-    pixels = _cut(mask.bool(), stride, grid)
+    pixels = _cut(binary(mask), stride, grid)
     category = torch.where(pixels.all(-1), TAMPERED, torch.where(pixels.any(-1), CONTOUR, AUTHENTIC))
     return category.where(real, VOID)
+
+
+def binary(mask: Tensor) -> Tensor:
+    """A mask of 0 and one other value, in any dtype, as bool.
+
+    Raises:
+        ValueError: It has more values (looked for on the CPU), as soft edges, JPEG's noise or a label to ignore have.
+    """
+    if mask.dtype != torch.bool and mask.device.type == "cpu" and mask.numel():
+        top = mask.amax()
+        if mask.amin() < 0 or ((mask != 0) & (mask != top)).any():
+            raise ValueError("a mask is 0 and 1; this one has more values: compare it with a threshold first")
+    return mask.bool()
 
 
 def patch_grid(height: int, width: int, stride: int, count: int | None = None) -> Grid:

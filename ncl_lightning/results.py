@@ -85,6 +85,13 @@ class ResultsWriter(Callback):
             print(f"PARTIAL: {name} was scored on {seen} of its {count} pictures", file=sys.stderr)
         if partial:
             run["partial"] = partial
+        for name, scores in sets.items():
+            if scores["empty_images"]:
+                print(
+                    f"{name}: {scores['empty_images']} of {scores['images']} pictures are tampered by their source and "
+                    "have no tampered pixel (an empty mask, or a region lost in reducing; docs/scores.md)",
+                    file=sys.stderr,
+                )
         rows = {name: image_rows(name, pictures.get(name, {}), *pair) for name, pair in tables.items()}
         show(sets)
         # of an earlier test: it would stand beside the tables of this one, were this one killed

@@ -181,12 +181,16 @@ def has_trained(root: Path) -> bool:
     return any(root.glob("**/checkpoints"))
 
 
+# what trains, and what decodes and resizes pictures
+_DECISIVE = ("ncl_lightning", "torch", "lightning", "numpy", "opencv-python", "pillow", "pillow-heif")
+
+
 def environment(trainer: Trainer) -> dict[str, Any]:
     """Versions and machine, as far as they decide a number."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": shlex.join(["python", "-m", "ncl_lightning", *sys.argv[1:]]),
-        "versions": {name: version(name) for name in ("ncl_lightning", "torch", "lightning")},
+        "versions": {name: version(name) for name in _DECISIVE},
         "python": platform.python_version(),
         "accelerator": trainer.accelerator.__class__.__name__,
         "precision": str(trainer.precision),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ncl_lightning.checkpoints import SHIPPED
+from ncl_lightning.checkpoints import SHIPPED, load_checkpoint
 
 MEASURED = SHIPPED.parent / "untouched.json"
 
@@ -42,9 +42,22 @@ class Untouched:
 
 
 def untouched_of(run: Mapping[str, Any]) -> Untouched | None:
-    """What was measured with a run's `checkpoint_sha256` and search for copies; None where nothing was."""
+    """What was measured with a run's checkpoint and options; None where nothing was.
+
+    Args:
+        run: `checkpoint_sha256`, and the options of its `model` and `data`.
+    """
     known = json.loads(MEASURED.read_text(encoding="utf-8"))
-    # copies raise scores
-    if known["checkpoint_sha256"] != run["checkpoint_sha256"] or not run["model"].get("copies"):
+    if known["checkpoint_sha256"] != run["checkpoint_sha256"] or not as_shipped(run):
         return None
     return Untouched(known["highest"], known["pixels"])
+
+
+def as_shipped(run: Mapping[str, Any]) -> bool:
+    """Whether a run's options are the shipped model's own, where they decide `highest`."""
+    stored = load_checkpoint(str(SHIPPED))
+    parts = (
+        ("model", "hyper_parameters", ("copies", "second_look")),
+        ("data", "datamodule_hyper_parameters", ("eval_sizing", "max_size")),
+    )
+    return all(run[part].get(key) == stored[kept][key] for part, kept, keys in parts for key in keys)

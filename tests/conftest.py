@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,6 +59,19 @@ def make_set(folder: Path, tampered: int, authentic: int = 0, size: tuple[int, i
         cv2.imwrite(str(folder / "Tp" / f"tp{number}.png"), image)
         cv2.imwrite(str(folder / "Gt" / f"tp{number}.png"), mask)
     return folder
+
+
+def shipped_run() -> dict[str, Any]:
+    """What `predict` says of itself where no option is given, as far as scores of untouched photographs go by it."""
+    # torch, once the number of threads is set
+    from ncl_lightning.checkpoints import SHIPPED
+    from ncl_lightning.files import file_hash
+
+    return {
+        "checkpoint_sha256": file_hash(SHIPPED),
+        "model": {"copies": True, "second_look": 640},
+        "data": {"eval_sizing": "native", "max_size": 1536},
+    }
 
 
 @pytest.fixture

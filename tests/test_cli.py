@@ -153,6 +153,15 @@ def test_a_part_of_a_set_is_called_one(trained: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "results.json").read_text())["run"]["partial"] == {"a": [2, 8]}
 
 
+def test_pictures_with_empty_masks_are_spoken_of(trained: Path, tmp_path: Path) -> None:
+    data = make_set(tmp_path / "set", 3, seed=6)
+    shutil.copy(data / "Tp" / "tp0.png", data / "Tp" / "tp9.png")
+    cv2.imwrite(str(data / "Gt" / "tp9.png"), np.full((72, 80), 100, np.uint8))
+    words = [f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", f"--data.test={{a: {data}}}"]
+    done = succeed("test", *words, f"--trainer.default_root_dir={tmp_path}")
+    assert "a: 1 of 4 pictures are tampered by their source and have no tampered pixel" in done.stderr
+
+
 def test_help_says_how_to_type_it() -> None:
     for name in ("predict", "audit", "experiment"):
         assert (
@@ -426,6 +435,9 @@ def test_what_a_user_can_mend_is_one_line(arguments: list[str], code: int, says:
     assert says in lines[0]
 
 
+ACCUMULATED = ["--trainer.accumulate_grad_batches=2", "--trainer.max_epochs=-1"]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -440,6 +452,11 @@ def test_what_a_user_can_mend_is_one_line(arguments: list[str], code: int, says:
         (["--model.mean=[0.5, 0.5]"], "model.mean is [0.5, 0.5]"),
         (["--model.std=[1.0, 0.0, 1.0]"], "std above 0"),
         (["--trainer.max_epochs=-1", "--trainer.max_steps=1"], "no checkpoint could be chosen"),
+        # 3 batches are 2 steps, the last one of one batch: 3 steps are over before the second epoch is
+        (
+            [*ACCUMULATED, "--trainer.max_steps=3", "--trainer.check_val_every_n_epoch=2"],
+            "no checkpoint could be chosen",
+        ),
         (["--name=../other"], "--name ../other"),
         (["--trainer.default_root_dir=/proc/nowhere"], "give another --trainer.default_root_dir"),
         # in Lightning's words

@@ -66,6 +66,28 @@ def test_bad_files_are_met_before_anything_runs(part: str, small_set: Path, tmp_
         data.setup("test" if part == "test" else "fit")
 
 
+@pytest.mark.parametrize("level", [0, 1, 2, 100])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_masks_without_a_tampered_pixel_are_not_trained_on(
+    part: str, level: int, small_set: Path, tmp_path: Path
+) -> None:
+    """As of labels, or of grey ones: a network would learn that all is authentic."""
+    bad = make_set(tmp_path / "bad", 3)
+    for mask in (bad / "Gt").iterdir():
+        Image.fromarray((np.array(Image.open(mask)) // 255 * level).astype(np.uint8)).save(mask)
+    given = {"train": [str(small_set)], "val": str(small_set)} | {part: str(bad)}
+    data = ManipulationDataModule(**given, batch_size=2, leakage="ignore")
+    if level == 1:
+        # 0 and 1 are what they seem
+        data.setup("fit")
+        return
+    with pytest.raises(InputError, match=rf"^data\.{part}: none of its 3 masks has a tampered pixel, .* \(.*tp0\.png"):
+        data.setup("fit")
+    # one is enough: other pictures may be authentic ones that are given with an empty mask
+    Image.fromarray(np.full((72, 80), 255, np.uint8)).save(bad / "Gt" / "tp2.png")
+    data.setup("fit")
+
+
 def test_evaluation_sees_the_same_made_up_pictures_at_every_epoch() -> None:
     data = ManipulationDataModule(val="synthetic:3", size=32, num_workers=0)
     data.setup("validate")

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, command, make_set, succeed
+from conftest import ROOT, command, make_set, shipped_run, succeed
 
 from ncl_lightning.checkpoints import SHIPPED
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
 from ncl_lightning.export import export
-from ncl_lightning.files import file_hash
 from ncl_lightning.module import NCLModule
 from ncl_lightning.synthetic import SyntheticSource
 from ncl_lightning.untouched import untouched_of
@@ -75,7 +74,7 @@ def test_predict_uses_the_shipped_model_when_none_is_named(tmp_path: Path) -> No
     assert "weights" in done.stdout
     assert len(list(out.glob("*_heat.png"))) == 2
     # what untouched photographs score was measured with this very file: benchmarks/untouched.py does it anew
-    known = untouched_of({"checkpoint_sha256": file_hash(SHIPPED), "model": {"copies": True}})
+    known = untouched_of(shipped_run())
     assert known is not None
     with (out / "predictions.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):

@@ -11,11 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import command, make_set, stopped, succeed
+from conftest import command, make_set, shipped_run, stopped, succeed
 
-from ncl_lightning.checkpoints import SHIPPED
 from ncl_lightning.cli import NCLCLI
-from ncl_lightning.files import file_hash
 from ncl_lightning.gallery import Predicted, preview, stands_out, write_gallery
 from ncl_lightning.untouched import Untouched, untouched_of
 
@@ -84,11 +82,17 @@ def test_a_score_stands_beside_those_of_untouched_photographs(tmp_path: Path) ->
     ]  # fmt: skip
 
 
-def test_scores_of_another_checkpoint_or_without_copies_are_compared_with_nothing() -> None:
-    run = {"checkpoint_sha256": file_hash(SHIPPED), "model": {"copies": True}}
+def test_scores_of_another_checkpoint_or_by_other_options_are_compared_with_nothing() -> None:
+    run = shipped_run()
     assert untouched_of(run)
     assert not untouched_of({**run, "checkpoint_sha256": "0" * 64})
-    assert not untouched_of({**run, "model": {"copies": False}})
+    for part, key, other in (
+        ("model", "copies", False),
+        ("model", "second_look", None),
+        ("data", "max_size", 4096),
+        ("data", "eval_sizing", "resize"),
+    ):
+        assert not untouched_of({**run, part: {**run[part], key: other}})
 
 
 def predict(trained: Path, pictures: Path, out: Path) -> list[str]:

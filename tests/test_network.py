@@ -366,3 +366,28 @@ def test_a_picture_of_one_colour_has_no_traces() -> None:
 def test_a_threshold_is_a_probability() -> None:
     with pytest.raises(InputError, match=r"threshold is 1.5: give a probability, 0–1"):
         NCLModule(encoder="traces", stride=8, threshold=1.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x: x.float(), "divide by 255"),
+        (lambda x: x.long(), "not torch.int64 of other values: divide by 255"),
+        (lambda x: x[0], r"not \(3, 20, 24\)"),
+        (lambda x: x.permute(0, 2, 3, 1), r"not \(1, 20, 24, 3\)"),
+        (lambda x: x[:, :1], r"not \(1, 1, 20, 24\)"),
+        (lambda x: x.numpy(), "not ndarray"),
+    ],
+)
+def test_pictures_in_another_form_are_refused(change: Any, says: str) -> None:
+    """The network would find nothing in them, and say nothing."""
+    module = NCLModule(encoder="traces", options={"width": 4}, stride=4, branch_channels=4, embedding_dim=4).eval()
+    picture = torch.randint(0, 256, (1, 3, 20, 24), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(module.probability(picture / 255), module.probability(picture))
+        assert module.probability(picture[:0]).shape == (0, 1, 20, 24)
+        with pytest.raises(InputError, match=says):
+            module.probability(change(picture))
+    # each picture would change the network
+    with pytest.raises(InputError, match=r"call eval\(\) first"):
+        module.train().probability(picture)

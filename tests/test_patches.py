@@ -85,3 +85,13 @@ def test_roles_switch_between_the_branches() -> None:
     assert sides("ignore", "tampered") == sides("ignore", "authentic") == ((TAMPERED,), (AUTHENTIC,))
     assert sides("tampered", "authentic") == sides("switch", "tampered")
     assert sides("authentic", "tampered") == sides("switch", "authentic")
+
+
+@pytest.mark.parametrize("mask", [[0.0, 0.5, 1.0], [0, 1, 255], [-1, 0, 1]])
+def test_a_mask_of_more_than_two_values_is_refused(mask: list[float]) -> None:
+    """Soft edges, a label to ignore: all would be taken for tampered, and the contrast be 0."""
+    given = torch.tensor(mask).view(1, 1, 1, 3)
+    valid = torch.ones_like(given, dtype=torch.bool)
+    with pytest.raises(ValueError, match="compare it with a threshold first"):
+        categorise(given, valid, 1)
+    assert categorise((given == given.max()) * given.max(), valid, 1).tolist() == [[AUTHENTIC, AUTHENTIC, TAMPERED]]
