@@ -30,7 +30,7 @@ _KINDS = {"overlay": "overlay", "heat": "heat map", "mask": "mask"}
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was found in one picture; of a file that was skipped or left out only its path and note.
+    """What was found in one picture; of one not looked at, and of a file skipped or left out, only its path and note.
 
     Attributes:
         picture: Its path, below the folder given.
@@ -91,16 +91,16 @@ def write_gallery(
 
     Args:
         path: The HTML file, in the output folder.
-        pictures: In the order to show; those without `files` are listed below.
+        pictures: In the order to show; those without a score are listed below.
         previews: Of each picture to show by its path: `preview` of itself, its overlay and its heat map.
         run: `folder` of the pictures, `checkpoint`, whose predictions they are, `checkpoint_sha256`, the options of its
             `model`, `time`, `command` and `versions`.
         untouched: What scores are compared with.
     """
-    looked_at = [one for one in pictures if one.files]
+    looked_at = [one for one in pictures if one.highest is not None]
     shown = [one for one in looked_at if one.picture in previews]
     further = [one for one in looked_at if one.picture not in previews]
-    without = [one for one in pictures if not one.files]
+    without = [one for one in pictures if one.highest is None]
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Predictions</title>'
         f"<style>{_CSS}</style><h1>{len(looked_at)} pictures</h1>",

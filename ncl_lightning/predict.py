@@ -25,7 +25,7 @@ from ncl_lightning.files import file_hash, write_json
 from ncl_lightning.gallery import SHOWN, Predicted, preview, stands_out, write_gallery
 from ncl_lightning.images import IMAGE_SUFFIXES, write_image
 from ncl_lightning.per_image import write_rows
-from ncl_lightning.pictures import OUTPUTS, named_paths, named_pictures, output_stems, without_outputs
+from ncl_lightning.pictures import OUTPUTS, named_paths, named_pictures, output_stems
 from ncl_lightning.runs import environment, of_all_processes
 from ncl_lightning.untouched import untouched_of
 
@@ -132,12 +132,11 @@ class PredictionWriter(BasePredictionWriter):
         if left and trainer.is_global_zero:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left.items()))
             print(f"left out, not read as pictures: {kinds}; {CSV} names them", file=sys.stderr)
+        replaced: list[Path] = []
         if (self.folder / CSV).exists():
-            self._keep_other_results()
+            replaced = self._replaceable()
             if trainer.is_global_zero:
                 print(f"{self.folder}: contains results of these pictures; they are replaced", file=sys.stderr)
-        else:
-            self._keep_unlisted_maps()
         read = {picture.absolute() for picture in pictures}
         for stem in self._stems.values():
             files = [self._file(stem, kind) for kind in OUTPUTS]
@@ -147,31 +146,35 @@ class PredictionWriter(BasePredictionWriter):
                 raise InputError(f"{file}: the file would be overwritten; give another --trainer.default_root_dir")
         # no process writes before all have looked
         trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            # were this run stopped, they would stand beside its own as if they were
+            for stem in replaced:
+                # heat maps last: what stands without one is the user's
+                for kind in reversed(OUTPUTS):
+                    self._file(stem, kind).unlink(missing_ok=True)
+            # a run that is killed leaves this one: unlisted, its maps could be taken for a part of the next case there
+            self._list(trainer, {})
+        trainer.strategy.barrier()
 
-    def _keep_other_results(self) -> None:
-        """Refuse a folder with results of pictures that are not among these: two cases would be one folder."""
+    def _replaceable(self) -> list[Path]:
+        """What the images of an earlier list begin with.
+
+        Raises:
+            InputError: Pictures in it are not among these: two cases would be one folder.
+        """
         before = _listed_before(self.folder / CSV)
         names = {_as_written(stem.as_posix()): name for name, stem in self._stems.items()}
         # of those files alone that are listed: hashing reads all of a file
-        others = [stem for stem, code in before.items() if stem not in names or file_hash(names[stem]) != code]
+        # a run that was killed knew none
+        others = [
+            stem for stem, code in before.items() if stem not in names or code not in ("", file_hash(names[stem]))
+        ]
         if others:
             raise InputError(
                 f"{self.folder}: holds results of other pictures ({others[0]}{', …' if len(others) > 1 else ''}; "
                 f"{len(others)} of them); give another --trainer.default_root_dir, or remove {CSV} and what it lists"
             )
-
-    def _keep_unlisted_maps(self) -> None:
-        """Refuse a folder with maps of other pictures that no list names: of a command that was killed."""
-        files = sorted(self.folder.rglob("*.png"))
-        written = set(files).difference(without_outputs(files))
-        written -= {self._file(stem, kind) for stem in self._stems.values() for kind in OUTPUTS}
-        # lists of their own may lie in folders below
-        unlisted = [file for file in sorted(written) if not any((above / CSV).exists() for above in file.parents)]
-        if unlisted:
-            raise InputError(
-                f"{self.folder}: holds maps of other pictures, of a command that was killed ({unlisted[0].name}); "
-                "give another --trainer.default_root_dir, or remove them"
-            )
+        return [self._stems[names[stem]] for stem in before]
 
     def write_on_batch_end(
         self,
@@ -238,18 +241,25 @@ class PredictionWriter(BasePredictionWriter):
             print(f"{done}; look at {PAGE}" if self._found else done)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """List what there is by then: unlisted, it could be taken for a part of the next case in that folder."""
+        """List what there is by then."""
         # other processes do not come to tell
         if trainer.world_size == 1 and self._found:
             with suppress(InputError):
                 self._list(trainer, self._previews)
 
     def _list(self, trainer: Trainer, previews: Mapping[str, list[bytes]]) -> None:
-        """Write the list, the page, and what they were made with."""
+        """Write the list, the page, and what they were made with; pictures that were not looked at are so listed."""
         listed = sorted(_with_twins(self._found.values()), key=lambda one: (-(one.highest or 0), one.picture))
         listed += [
             Predicted(self._named(name), note=_no_formula(line), sha256=file_hash(name) or "")
             for name, line in sorted(self.failed.items())
+        ]
+        missing = [name for name in self._stems if name not in self._found and name not in self.failed]
+        listed += [
+            Predicted(
+                self._named(name), _no_formula(self._stems[name].as_posix()), note="not looked at: it was stopped"
+            )
+            for name in missing
         ]
         listed += [
             Predicted(
@@ -263,8 +273,8 @@ class PredictionWriter(BasePredictionWriter):
         columns = [field.name for field in fields(Predicted)]
         write_rows(self.folder / CSV, [asdict(one) for one in listed], columns)
         about = {**self.run, **environment(trainer)}
-        if missing := len(self._stems) - len(self._found) - len(self.failed):
-            about["partial"] = f"stopped before {missing} of {len(self._stems)} pictures"
+        if missing:
+            about["partial"] = f"stopped before {len(missing)} of {len(self._stems)} pictures"
         shown = {self._found[name].picture: previews[name] for name in self._highest(previews)}
         page = {**about, "folder": self._root.absolute()}
         write_gallery(self.folder / PAGE, listed, shown, page, self.untouched)

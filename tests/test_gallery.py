@@ -128,6 +128,10 @@ def test_results_of_two_cases_are_not_mixed(trained: Path, tmp_path: Path) -> No
     (out / "tp1_mask.png").unlink()
     succeed(*predict(trained, first, out))
     assert (out / "tp1_mask.png").is_file()
+    # what is replaced goes first: maps of two runs would stand beside each other where the second one is cut short
+    succeed(*predict(trained, first, out), "--trainer.limit_predict_batches=1", "--data.eval_batch_size=1")
+    assert [file.name for file in out.glob("*_heat.png")] == ["tp0_heat.png"]
+    assert [row["note"] for row in rows_of(out).values()] == ["", *["not looked at: it was stopped"] * 2]
     # a list of the user's own
     (out / "predictions.csv").write_text("horse,odds\n")
     refused = command(*predict(trained, first, out))
@@ -164,16 +168,22 @@ def test_the_page_shows_the_most_suspicious_of_many(
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["time"] in page
 
 
-def test_a_run_that_is_stopped_lists_what_it_has(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_stopped_lists_what_it_has(trained: Path, tmp_path: Path, signum: signal.Signals) -> None:
     pictures, out = make_set(tmp_path / "set", 120, seed=2) / "Tp", tmp_path / "out"
     # the second one's last file: the first one has its row by then
-    told = stopped(*predict(trained, pictures, out), signum=signal.SIGTERM, folder=out, sign="tp1_overlay.png")
-    assert told.returncode == 143
-    listed = {row["files"] for row in rows_of(out).values()}
+    told = stopped(*predict(trained, pictures, out), signum=signum, folder=out, sign="tp1_overlay.png")
+    assert told.returncode == (143 if signum == signal.SIGTERM else -9)
+    found = list(rows_of(out).values())
+    assert len(found) == 120
+    listed = {row["files"] for row in found if row["highest"]}
+    assert {row["note"] for row in found if not row["highest"]} == {"not looked at: it was stopped"}
     drawn = {file.name.removesuffix("_overlay.png") for file in out.glob("*_overlay.png")}
     # the last one may have come to its pictures, and not to its row
     assert listed <= drawn
-    assert 0 < len(listed) <= len(drawn) < 120
+    # what is killed can't list anything, but what it began with
+    assert (len(listed) > 0) == (signum == signal.SIGTERM)
+    assert len(drawn) < 120
     words = f"stopped before {120 - len(listed)} of 120 pictures"
     assert json.loads((out / "predictions.json").read_text())["partial"] == words
     assert words in (out / "predictions.html").read_text(encoding="utf-8")
@@ -203,20 +213,3 @@ def test_names_are_no_formulas_and_say_what_their_files_are(trained: Path, tmp_p
     assert rows["IMG_0001"]["note"] == "left out: no suffix; name the file itself to have it read"
     for row in rows.values():
         assert row["stands_out"] == (("no", "yes")[float(row["highest"]) > 0.5] if row["highest"] else "")
-
-
-def test_maps_that_no_list_names_are_not_taken_for_another_case(trained: Path, tmp_path: Path) -> None:
-    """As of a command that was killed, or of several processes that were stopped."""
-    pictures, out = make_set(tmp_path / "set", 2, seed=2) / "Tp", tmp_path / "out"
-    succeed(*predict(trained, pictures, out / "case"))
-    other = make_set(tmp_path / "other", 3, seed=9) / "Tp"
-    # a folder below with a list of its own is another matter
-    succeed(*predict(trained, other, out))
-    (out / "case" / "predictions.csv").unlink()
-    for name in ("predictions.csv", "tp0_heat.png", "tp1_heat.png", "tp2_heat.png"):
-        (out / name).unlink()
-    refused = command(*predict(trained, other, out))
-    assert refused.returncode == 1
-    assert f"{out}: holds maps of other pictures, of a command that was killed (tp0_heat.png)" in refused.stderr
-    # its own are replaced
-    succeed(*predict(trained, pictures, out / "case"))
