@@ -13,6 +13,7 @@ Image = npt.NDArray[np.uint8]
 Region = npt.NDArray[np.bool_]
 _ALIKE = (70, 170, 255)
 _CALLED = (80, 255, 120)
+_EDGE = (15, 25, 20)
 CATEGORY_COLOURS = {
     AUTHENTIC: (70, 130, 180),
     TAMPERED: (215, 60, 60),
@@ -51,17 +52,23 @@ def overlay(
     weight = np.float32(0.75) * np.clip(probability, 0, 1).astype(np.float32) ** 2
     drawn = cv2.blendLinear(image, heat(probability), 1 - weight, weight).astype(np.uint8, copy=False)
     width = max(1, round(max(image.shape[:2]) / 300))
-    drawn[_rim(probability > threshold, width, dashed)] = _CALLED
+    _outline(drawn, probability > threshold, _CALLED, width, dashed)
     for pair in copies:
         centres = []
         for place in pair:
-            drawn[_rim(place, width)] = _ALIKE
+            _outline(drawn, place, _ALIKE, width)
             if place.any():
                 ys, xs = place.nonzero()
                 centres.append((round(xs.mean()), round(ys.mean())))
         if len(centres) == 2:
             cv2.line(drawn, centres[0], centres[1], _ALIKE, width, cv2.LINE_AA)
     return drawn
+
+
+def _outline(drawn: Image, region: Region, colour: tuple[int, int, int], width: int, dashed: bool = False) -> None:
+    """Draw the outlines of a region (H, W) on dark ones, so that they stand out from any colour, and in grey."""
+    drawn[_rim(region, width + 2 * max(1, width // 2), dashed)] = _EDGE
+    drawn[_rim(region, width, dashed)] = colour
 
 
 def _rim(region: Region, width: int, dashed: bool = False) -> Region:
@@ -113,7 +120,7 @@ def legend(width: int, threshold: float = 0.5) -> Image:
         [np.full((12, 12, 3), CATEGORY_COLOURS[category], np.uint8), f"{name}  "] for name, category in names.items()
     ]
     entries: list[list[str | Image]] = [
-        ["heat map: probability 0", scale, "1 of being tampered   "],
+        ["heat map: from 0 ", scale, " to 1, the most suspicious   "],
         [called, f"called tampered (above {threshold:g})   "],
         ["patches: ", *squares[0]],
         *squares[1:],

@@ -189,7 +189,10 @@ def _score(one: Predicted, untouched: Untouched | None) -> str:
         compared.append(f"{many or 'none'} of {of} untouched photographs score as high{words}")
     if not stands_out(highest, share):
         compared.append("nothing stands out")
-    return ": ".join([f"score {highest:.2f}", *compared])
+    # certain is 1 alone
+    said = ": ".join([f"score {highest if highest == 1 else min(highest, 0.99):.2f}", *compared])
+    alike = one.copies and stands_out(highest, share)
+    return f"{said}; it may be by the places alike, as of text, tiles or windows" if alike else said
 
 
 def _links(one: Predicted) -> str:
@@ -212,7 +215,14 @@ def _figure(one: Predicted, previews: Sequence[bytes], untouched: Untouched | No
     places = "two places alike" if one.copies == 1 else f"{one.copies} pairs of places alike"
     badge = f' <span class="badge">{places}</span>' if one.copies else ""
     saved = f"{one.format} quality {one.quality}" if one.quality else one.format
-    facts = [f"{one.outlined_share:.0%} outlined", f"{one.width}×{one.height}", saved, one.camera, one.software]
+    share = one.outlined_share or 0
+    facts = [
+        f"{'under 1%' if 0 < share < 0.01 else f'{share:.0%}'} outlined",
+        f"{one.width}×{one.height}",
+        saved,
+        one.camera,
+        one.software,
+    ]
     facts += [one.taken, one.note]
     return (
         f"<figure><figcaption><b>{escape(one.picture)}</b> {_score(one, untouched)}{badge}<br><span class=soft>"

@@ -38,5 +38,9 @@ def test_an_outline_that_means_little_is_dashed() -> None:
     probability[10:80, 20:100] = 0.9
     probability[20:70, 30:90] = 0.2
     whole, dashed = (greens(draw.overlay(PICTURE, probability, 0.5, (), dashed)) for dashed in (False, True))
-    assert whole == 2 * (70 + 80) - 4
+    # around the region, and around the hole in it
+    assert whole == (2 * (70 + 80) - 4) + 2 * (50 + 60)
+    # on a dark line, which white paper and grey print show
+    light = np.full_like(PICTURE, 255)
+    assert draw.overlay(light, probability)[9, 30:90].max() < 30
     assert 0.35 * whole < dashed < 0.65 * whole
