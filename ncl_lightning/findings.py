@@ -29,6 +29,7 @@ SEVERITIES = {
     "contradiction": "error",
     "full-mask": "warning",
     "inverted-mask": "warning",
+    "turned-picture": "warning",
     "blank-picture": "warning",
     "exact-duplicate": "warning",
     "near-duplicate": "warning",
@@ -47,6 +48,7 @@ CHECKS = {
     "masks of another size, empty, full, inverted or not binary": (
         "size-mismatch", "empty-mask", "full-mask", "inverted-mask", "non-binary-mask",
     ),
+    "masks of pictures that EXIF turns": ("turned-picture",),
     "pictures of one colour": ("blank-picture",),
     "files of another format than their names say": ("misnamed",),
     "copies and common backgrounds, within and across splits": (

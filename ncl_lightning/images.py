@@ -131,6 +131,16 @@ def image_size(path: Path | str) -> tuple[int, int]:
         return header.displayed()
 
 
+def exif_orientation(path: Path | str) -> int:
+    """How a picture is to be turned to be displayed: 1 (not at all) to 8, as EXIF counts.
+
+    Raises:
+        InputError: The file is missing, too large or no image.
+    """
+    with _opened(Path(path)) as (_, header):
+        return header.orientation
+
+
 def write_image(path: Path | str, array: Pixels) -> None:
     """Write RGB (H, W, 3) or grey (H, W) uint8 as PNG or JPEG (quality 95), whole or not at all, making folders.
 

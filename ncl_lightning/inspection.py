@@ -14,7 +14,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.evidence import misnamed
 from ncl_lightning.faults import Fault
 from ncl_lightning.fingerprints import digest, thumbnail
-from ncl_lightning.images import Mask, Pair, Pixels, read_image
+from ncl_lightning.images import Mask, Pair, Pixels, exif_orientation, read_image
 from ncl_lightning.likeness import SIDE
 from ncl_lightning.patches import AUTHENTIC, CONTOUR, TAMPERED, categorise
 
@@ -131,5 +131,15 @@ def _mask_faults(record: Record, pair: Pair, mask: Mask) -> None:
         record.fault("full-mask", "every pixel is tampered", *both)
     elif mask.mean() > 0.5 and border > 0.9:
         record.fault("inverted-mask", f"{mask.mean():.0%} tampered, the border with it: is it inverted?", *both)
+    turned, of_mask = exif_orientation(pair.image), exif_orientation(pair.mask)
+    # the size tells how the mask of one on its side lies, unless that is square
+    unsure = turned in (2, 3, 4) or (turned > 4 and mask.shape[0] == mask.shape[1])
+    if turned != of_mask and unsure:
+        record.fault(
+            "turned-picture",
+            f"EXIF says to turn it (orientation {turned}), and the mask says nothing: was it drawn on the picture as "
+            "displayed (as it is read here), or as stored?",
+            *both,
+        )
     if grey > _MISFIT and mask.any():
         record.fault("non-binary-mask", f"{grey:.0%} of its pixels are grey", *both)

@@ -9,7 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import command
+from conftest import command, make_set
+from PIL import Image
 
 from ncl_lightning.audit import audit, walked
 from ncl_lightning.errors import InputError
@@ -302,3 +303,16 @@ def test_masks_of_two_levels_are_binary(clean: Path, tmp_path: Path, levels: tup
     cv2.imwrite(str(path), np.where(mask, np.where(left, *levels), 0).astype(np.uint8))
     kinds = {fault["kind"] for fault in run(root, tmp_path)[1]}
     assert ("non-binary-mask" in kinds) == grey
+
+
+@pytest.mark.parametrize(("orientation", "square", "unsure"), [(3, False, True), (6, False, False), (6, True, True)])
+def test_a_mask_that_may_lie_otherwise_than_its_picture(
+    tmp_path: Path, orientation: int, square: bool, unsure: bool
+) -> None:
+    """Whoever leaves EXIF alone has drawn it on the stored pixels; it is read as if drawn on the displayed ones."""
+    data = make_set(tmp_path / "train", 2, size=(70, 70) if square else (70, 90))
+    picture = data / "Tp" / "tp0.png"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(picture).save(picture, exif=exif)
+    assert ("turned-picture" in {fault["kind"] for fault in run(tmp_path, tmp_path)[1]}) == unsure
