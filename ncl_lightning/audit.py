@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from ncl_lightning.auditpage import write_page
+from ncl_lightning.auditpage import write_findings
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import Fault, collected, report
 from ncl_lightning.files import write_json
@@ -84,7 +84,7 @@ def audit(
         rows = [_HEAD, *(_overview(name, [r for r in records if r.split == name]) for name in splits)]
         if html:
             bar = progress.add_task("writing the page", total=len(findings))
-            write_page(html, findings, rows, checked(records), lambda: progress.advance(bar))
+            write_findings(html, findings, rows, checked(records), lambda: progress.advance(bar))
     if json:
         write_json(json, [vars(finding) for finding in findings])
     _show(console, rows, findings, checked(records))

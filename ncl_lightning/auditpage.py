@@ -7,28 +7,25 @@ from pathlib import Path
 
 from ncl_lightning import draw
 from ncl_lightning.errors import InputError
-from ncl_lightning.files import write_text
 from ncl_lightning.findings import ORDER, Finding
 from ncl_lightning.images import read_image
+from ncl_lightning.page import write_page
 
 _THUMB = 128  # pixels, the longer side
 _EACH = 6  # thumbnails of a finding
 _MOST = 400  # findings that get thumbnails; the others are listed
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #ccc; }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: right; }
-td:first-child, th:first-child { text-align: left; }
-article { margin: 1rem 0; } article p { margin: .2rem 0; }
-figure { display: inline-block; margin: .3rem .6rem .3rem 0; vertical-align: top; width: 132px; }
-figure img { max-width: 128px; border: 1px solid #bbb; } figcaption { font-size: .72rem; overflow-wrap: anywhere; }
-.kind { font-weight: 600; } .error { color: #b00020; } .warning { color: #9a5b00; } .note { color: #3a5a80; }
-details { font-size: .8rem; }
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ccc}
+td,th{padding:.2rem .8rem .2rem 0;text-align:right}td:first-child,th:first-child{text-align:left}
+article{margin:1rem 0}article p{margin:.2rem 0}
+figure{display:inline-block;margin:.3rem .6rem .3rem 0;vertical-align:top;width:132px}
+figure img{max-width:128px;border:1px solid #bbb}figcaption{font-size:.72rem;overflow-wrap:anywhere}
+.kind{font-weight:600}.error{color:#b00020}.warning{color:#9a5b00}.note{color:#3a5a80}details{font-size:.8rem}
 """
 
 
-def write_page(
+def write_findings(
     path: Path,
     findings: Sequence[Finding],
     table: Sequence[Sequence[str]],
@@ -58,8 +55,7 @@ def write_page(
             parts.append(f'<h2 class="{heading}">{heading.capitalize()}s</h2>')
         parts.append(_article(finding, number < _MOST))
         tick()
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Audit</title><style>{_STYLE}</style>'
-    write_text(path, head + "\n".join(parts) + "</html>\n")
+    write_page(path, "Audit", _STYLE, parts)
 
 
 def _article(finding: Finding, pictured: bool) -> str:

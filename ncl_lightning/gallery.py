@@ -10,21 +10,19 @@ from typing import Any
 from urllib.parse import quote
 
 from ncl_lightning import draw
-from ncl_lightning.files import write_text
+from ncl_lightning.page import write_page
 from ncl_lightning.untouched import Untouched
 
 SHOWN = 200  # pictures on a page, so that it stays a file of some 20 MB; the others are rows of a table
 _SIDE = 480  # pixels, the longest of a picture shown
 
-_CSS = """
-body{font:15px/1.45 system-ui,sans-serif;color:#222;margin:0 auto;max-width:1180px;padding:0 16px}
-table{border-collapse:collapse;font-size:.9em}td,th{text-align:left;padding:2px 14px 2px 0;vertical-align:top;
-overflow-wrap:anywhere}figure{margin:22px 0;break-inside:avoid}figure div{display:grid;grid-template-columns:
-repeat(3,1fr);gap:4px}figure img{width:100%;height:300px;object-fit:contain;background:#f1f2f4;display:block}
-.name{white-space:nowrap}
-figcaption{overflow-wrap:anywhere;margin-bottom:4px}figcaption b{margin-right:8px}
-.badge{background:#1769c2;color:#fff;border-radius:9px;padding:0 9px;font-size:.85em}.soft{color:#5b6470;font-size:.9em}
-""".replace("\n", "")
+_STYLE = """
+table{font-size:.9em}td,th{padding:2px 14px 2px 0;overflow-wrap:anywhere}
+figure{margin:22px 0;break-inside:avoid}figure div{display:grid;grid-template-columns:repeat(3,1fr);gap:4px}
+figure img{width:100%;height:300px;object-fit:contain;background:#f1f2f4;display:block}
+figcaption{overflow-wrap:anywhere;margin-bottom:4px}figcaption b{margin-right:8px}.soft{font-size:.9em}
+.name{white-space:nowrap}.badge{background:#1769c2;color:#fff;border-radius:9px;padding:0 9px;font-size:.85em}
+"""
 _KINDS = {"overlay": "overlay", "heat": "heat map", "mask": "mask"}
 
 
@@ -102,8 +100,7 @@ def write_gallery(
     further = [one for one in looked_at if one.picture not in previews]
     without = [one for one in pictures if one.highest is None]
     parts = [
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Predictions</title>'
-        f"<style>{_CSS}</style><h1>{len(looked_at)} pictures</h1>",
+        f"<h1>{len(looked_at)} pictures</h1>",
         _facts(run),
         _legend(run["model"], untouched),
         "<main>",
@@ -116,7 +113,7 @@ def write_gallery(
     if without:
         parts.append(f"<h2>{len(without)} files without a heat map</h2>")
         parts.append(_table([(escape(one.picture), escape(one.note)) for one in without]))
-    write_text(path, "\n".join([*parts, "</html>\n"]))
+    write_page(path, "Predictions", _STYLE, parts)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ncl_lightning import draw, plots
 from ncl_lightning.examples import Example
-from ncl_lightning.files import write_text
+from ncl_lightning.page import write_page
 from ncl_lightning.pairing import FEWEST
 from ncl_lightning.per_image import Row
 
@@ -81,9 +81,7 @@ def write_report(path: Path, sets: Sequence[SetReport], run: Mapping[str, Any], 
         *(_section(i, part, threshold) for i, part in enumerate(sets)),
         _run(run, training),
     ]
-    page = f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><title>Test report</title><style>{_CSS}</style>"
-    page += "<meta name=viewport content='width=device-width'></head>\n<body>" + "\n".join(body) + "</body></html>\n"
-    write_text(path, page)
+    write_page(path, "Test report", _STYLE, body)
 
 
 def _overview(sets: Sequence[SetReport]) -> str:
@@ -222,13 +220,13 @@ def _run(run: Mapping[str, Any], training: str | None) -> str:
     return f"<section id=run><h2>Run</h2><table class=facts>{table}</table>{folded}</section>"
 
 
-_CSS = """
-body{font:15px/1.45 system-ui,sans-serif;color:#222;background:#f4f5f7;margin:0 auto;max-width:1180px;padding:0 16px}
+_STYLE = """
+body{background:#f4f5f7}
 h1{margin:24px 0 0}h2{margin:0 0 8px}h3{margin:22px 0 6px}
-.soft{color:#6b7280;font-weight:400}header p{margin:4px 0 10px;overflow-wrap:anywhere}
+.soft{font-weight:400}header p{margin:4px 0 10px;overflow-wrap:anywhere}
 nav a{margin-right:14px}a{color:#2563a8}section{background:#fff;border:1px solid #e3e5e8;border-radius:8px;
-padding:18px 20px;margin:16px 0;overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid #eee;vertical-align:top}
+padding:18px 20px;margin:16px 0;overflow-x:auto}table{font-variant-numeric:tabular-nums}
+th,td{padding:4px 14px 4px 0;border-bottom:1px solid #eee}
 th{font-weight:600;color:#555}
 td .soft{font-size:.86em;white-space:nowrap;display:block}.facts code{overflow-wrap:anywhere;font-size:.9em}
 .top{display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start}
@@ -248,4 +246,4 @@ section{border:0;padding:0;overflow:visible}th,td{padding-right:8px}pre{max-heig
 section+section{break-before:page}h2,h3,.legend{break-after:avoid}figure,tr,.example,.legend{break-inside:avoid}
 .top>div:first-child{flex-basis:200px}.top>div:last-child{flex-basis:380px}
 .plots{grid-template-columns:repeat(2,1fr)}.examples{grid-template-columns:repeat(2,1fr)}}
-""".replace("\n", "")
+"""
