@@ -90,7 +90,6 @@ def main() -> int:
     Exit code 0: done; 1: bad input (one line says which); 2: mistyped command line; 130 and 143: stopped by Ctrl-C and
     by SIGTERM.
     """
-    end_with_the_first()
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in ("-h", "--help"):
         print(usage())
@@ -99,6 +98,9 @@ def main() -> int:
         close = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
         return _stop(f"no command {command!r}; {hint}", 2)
+    # that one starts commands, maybe by a launcher of another kind
+    if command != "experiment":
+        end_with_the_first()
     # threads that wait spin otherwise, and on few cores they keep the data loaders from theirs: up to 4 times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
