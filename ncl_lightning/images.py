@@ -121,6 +121,20 @@ def read_image(path: Path | str) -> Pixels:
     return _decode(Path(path), _rgb)[0]
 
 
+def read_grey(path: Path | str) -> NDArray[np.float32]:
+    """A grey picture (H, W) at its full depth, 0 to 1; of floats their values as they are.
+
+    Raises:
+        InputError: The file is missing, truncated, too large or no image, or in colours.
+    """
+    samples = _decode(Path(path), lambda pixels: pixels)[0]
+    channels = samples[..., None] if samples.ndim == 2 else samples[..., : 1 if samples.shape[2] < 3 else 3]
+    if (channels != channels[..., :1]).any():
+        raise InputError(f"{path}: in colours, which are no values; give it in grey")
+    white = np.iinfo(samples.dtype).max if samples.dtype.kind in "iu" else 1
+    return (channels[..., 0] / np.float32(white)).astype(np.float32)
+
+
 def image_size(path: Path | str) -> tuple[int, int]:
     """Displayed (H, W), from the file's header only.
 

@@ -15,7 +15,7 @@ from ncl_lightning.examples import examples
 from ncl_lightning.files import make_folder, write_json
 from ncl_lightning.leakage import leaks
 from ncl_lightning.metrics import ImageScores
-from ncl_lightning.module import AT_ORIGINAL
+from ncl_lightning.module import AT_ORIGINAL, plain
 from ncl_lightning.per_image import image_rows, write_rows
 from ncl_lightning.report import SetReport, write_report
 from ncl_lightning.runs import environment, of_all_processes
@@ -114,16 +114,22 @@ def with_intervals(module: LightningModule) -> dict[str, dict[str, Any]]:
 
     Every process must call it.
     """
-    sets = {}
-    for name, (network, original) in _scores(module).items():
-        found = network.intervals()
-        found |= {f"{key}_original": value for key, value in original.intervals().items() if key in AT_ORIGINAL}
-        undefined = {key for key, ends in found.items() if any(map(math.isnan, ends))}
-        sets[name] = {
-            **module.results[name],  # type: ignore[operator,index,dict-item]
-            **{f"{key}_ci": None if key in undefined else list(ends) for key, ends in found.items()},
-        }
-    return sets
+    results: Any = module.results
+    return {name: results[name] | _intervals(*tables) for name, tables in _scores(module).items()}
+
+
+def _intervals(network: ImageScores, original: ImageScores) -> dict[str, Any]:
+    """`…_ci` of the means at network size and at original size; every process must call it."""
+    found = network.intervals()
+    found |= {f"{key}_original": value for key, value in original.intervals().items() if key in AT_ORIGINAL}
+    undefined = {key for key, ends in found.items() if any(map(math.isnan, ends))}
+    return {f"{key}_ci": None if key in undefined else list(ends) for key, ends in found.items()}
+
+
+def at_one_size(scores: ImageScores) -> dict[str, Any]:
+    """The scores of a set, with intervals, whose maps have no other size than the original one."""
+    found = {key: plain(value) for key, value in scores.compute().items()}
+    return found | {f"{key}_original": found[key] for key in AT_ORIGINAL} | _intervals(scores, scores)
 
 
 def _scores(module: LightningModule) -> dict[str, tuple[ImageScores, ImageScores]]:

@@ -188,11 +188,18 @@ _DECISIVE = ("ncl_lightning", "torch", "lightning", "numpy", "opencv-python", "p
 def environment(trainer: Trainer) -> dict[str, Any]:
     """Versions and machine, as far as they decide a number."""
     return {
+        **made_by(),
+        "accelerator": trainer.accelerator.__class__.__name__,
+        "precision": str(trainer.precision),
+        "processes": trainer.world_size,
+    }
+
+
+def made_by() -> dict[str, Any]:
+    """When, by which command, and by which versions."""
+    return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": shlex.join(["python", "-m", "ncl_lightning", *sys.argv[1:]]),
         "versions": {name: version(name) for name in _DECISIVE},
         "python": platform.python_version(),
-        "accelerator": trainer.accelerator.__class__.__name__,
-        "precision": str(trainer.precision),
-        "processes": trainer.world_size,
     }
