@@ -173,6 +173,9 @@ class NCLCLI(LightningCLI):
         init["trainer"]["callbacks"] = [*callbacks, StopOnSigterm()]
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
         _refuse_lone_processes(trainer)
+        on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
+        if on_cpu and trainer.world_size > 1 and options.trainer.sync_batchnorm:
+            raise InputError("trainer.sync_batchnorm is for GPUs alone; leave it out on a CPU")
         # after `best`, or it would hold best's score of one epoch before, and a run that resumes would save a worse one
         trainer.callbacks.sort(key=lambda callback: getattr(callback, "filename", None) == "last")  # type: ignore[attr-defined]
         # Lightning takes every checkpoint of a run that steps end for one within an epoch, and skips the next one

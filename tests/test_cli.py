@@ -457,6 +457,7 @@ ACCUMULATED = ["--trainer.accumulate_grad_batches=2", "--trainer.max_epochs=-1"]
             [*ACCUMULATED, "--trainer.max_steps=3", "--trainer.check_val_every_n_epoch=2"],
             "no checkpoint could be chosen",
         ),
+        (["--trainer.sync_batchnorm=true", "--trainer.devices=2", "--trainer.strategy=ddp"], "is for GPUs alone"),
         (["--name=../other"], "--name ../other"),
         (["--trainer.default_root_dir=/proc/nowhere"], "give another --trainer.default_root_dir"),
         # in Lightning's words
