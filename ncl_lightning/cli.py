@@ -69,8 +69,12 @@ class NCLCLI(LightningCLI):
         return {name: known[name] for name in sys.argv[1:2] if name in known} or known
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """A run's name, and options of the callbacks that are always on."""
+        """A run's name, what `predict` writes, and options of the callbacks that are always on."""
         parser.add_argument("--name", help="The run's name: its folder below runs/, and what W&B calls it.")
+        if sys.argv[1:2] == ["predict"]:
+            parser.add_argument(
+                "--raw", type=bool, default=False, help="Also write <stem>_map.npy, the map itself: float32 (H,W)."
+            )
         parser.add_lightning_class_args(ContrastStatistics, "contrast")
         parser.add_lightning_class_args(Panels, "panels")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
@@ -168,7 +172,8 @@ class NCLCLI(LightningCLI):
             # a large folder would fill the memory
             writer, quiet_option = _WRITERS[self.subcommand]
             folder = output_folder(self.subcommand, options.trainer.default_root_dir, options.ckpt_path)
-            callbacks.append(writer(folder, record(self.subcommand, options)))
+            more = {"raw": options.raw} if self.subcommand == "predict" else {}
+            callbacks.append(writer(folder, record(self.subcommand, options), **more))
             init[quiet_option] = False
         init["trainer"]["callbacks"] = [*callbacks, StopOnSigterm()]
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
@@ -331,7 +336,7 @@ class NCLCLI(LightningCLI):
 
 
 # what writes a command's results, and the option by which Lightning leaves that to it
-_WRITERS: dict[str, tuple[Callable[[Path, dict[str, Any]], Callback], str]] = {
+_WRITERS: dict[str, tuple[Callable[..., Callback], str]] = {
     "test": (ResultsWriter, "verbose"),
     "predict": (PredictionWriter, "return_predictions"),
 }

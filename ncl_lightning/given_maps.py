@@ -21,15 +21,15 @@ from ncl_lightning.sources import open_source
 from ncl_lightning.typed import run_typed
 
 _ARRAYS = (".npy", ".npz")
-# endings of a map's name after its picture's: ours, and what others write
-_ENDINGS = ("", "_heat", "_pred", "_map")
+# endings of a map's name after its picture's, ours and others'; the first one that is there
+_ENDINGS = ("", "_map", "_pred", "_heat")
 
 
 def score(maps: Path, source: str, out: Path, name: str = "test", threshold: float = 0.5, key: str = "map") -> None:
     """Score maps that another tool made, at original size, and leave what `test` leaves but for the report.
 
     A map is a grey picture of any depth, or an array (H,W) of 0 to 1 in a .npy or .npz file. It is called like its
-    picture, with or without the picture's suffix, and may end in _heat, _pred or _map (`a.png`, `a.jpg.npz` or
+    picture, with or without the picture's suffix, and may end in _map, _pred or _heat (`a.png`, `a.jpg.npz` or
     `a_pred.png` for `a.jpg`). One of another size than its picture is brought to it, bilinear.
 
     Args:
@@ -121,8 +121,9 @@ def _map_of(picture: str, maps: Path, files: dict[str, list[Path]]) -> Path:
         InputError: There is none, or several.
     """
     whole = Path(picture)
-    names = [f"{base}{ending}" for base in dict.fromkeys((whole.name, whole.stem)) for ending in _ENDINGS]
-    found = [file for one in names for file in files.get(one, ())]
+    named = ([whole.name + ending, whole.stem + ending] for ending in _ENDINGS)
+    all_found = ([file for one in names for file in files.get(one, ())] for names in named)
+    found = next(filter(None, all_found), [])
     if not found:
         raise InputError(f"{maps}: no map of {picture} (such as {whole.stem}.png or {whole.name}.npz)")
     if len(found) > 1:

@@ -13,6 +13,8 @@ from ncl_lightning.layouts import FOLDERS
 from ncl_lightning.sources import SHEET
 
 OUTPUTS = ("heat", "mask", "overlay")
+RAW = "map"
+"""What `predict` writes for each picture: images, and where asked for the map itself."""
 _LONGEST = 200  # bytes of a name that more is appended to, also while it is written
 
 
@@ -81,10 +83,15 @@ def without_outputs(files: Sequence[Path]) -> list[Path]:
         path
         for heat in files
         if heat.name.endswith("_heat.png")
-        and known.issuperset(trio := [heat.with_name(f"{heat.stem[:-5]}_{kind}.png") for kind in OUTPUTS])
+        and known.issuperset(trio := [output_file(heat.with_name(heat.stem[:-5]), kind) for kind in OUTPUTS])
         for path in trio
     }
     return [path for path in files if path not in written]
+
+
+def output_file(stem: Path, kind: str) -> Path:
+    """The file of a kind (of OUTPUTS, or RAW) whose name begins with a stem."""
+    return stem.with_name(f"{stem.name}_{kind}.{'npy' if kind == RAW else 'png'}")
 
 
 def output_stems(files: Sequence[Path], root: Path) -> dict[str, Path]:

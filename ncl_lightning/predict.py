@@ -21,11 +21,11 @@ from ncl_lightning.copies import Copy
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
 from ncl_lightning.evidence import FORMULA, examine
-from ncl_lightning.files import file_hash, write_json
+from ncl_lightning.files import file_hash, replacing, write_json
 from ncl_lightning.gallery import SHOWN, Predicted, preview, stands_out, write_gallery
 from ncl_lightning.images import IMAGE_SUFFIXES, write_image
 from ncl_lightning.per_image import write_rows
-from ncl_lightning.pictures import OUTPUTS, named_paths, named_pictures, output_stems
+from ncl_lightning.pictures import OUTPUTS, RAW, named_paths, named_pictures, output_file, output_stems
 from ncl_lightning.runs import environment, of_all_processes
 from ncl_lightning.untouched import untouched_of
 
@@ -42,6 +42,7 @@ def _others(given: Path, out: Path) -> list[Path]:
         if file.is_file()
         and file.suffix.lower() not in IMAGE_SUFFIXES
         and file not in lists
+        and not (file.name.endswith(f"_{RAW}.npy") and file.with_name(f"{file.stem[:-4]}_heat.png").exists())
         and not any(part.startswith(".") for part in file.relative_to(given).parts)
     ]
 
@@ -99,12 +100,14 @@ class PredictionWriter(BasePredictionWriter):
         folder: Where to write.
         run: What to say of the run besides the versions: checkpoint, model (its `threshold`: a pixel with a higher
             probability is white in the mask), data.
+        raw: Also write `<stem>_map.npy`, the map itself: float32 (H,W).
     """
 
-    def __init__(self, folder: Path, run: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, run: dict[str, Any], raw: bool = False) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
         self.run = run
+        self.raw = raw
         self.threshold: float = run["model"]["threshold"]
         self.untouched = untouched_of(run)
         self.failed: dict[str, str] = {}
@@ -139,7 +142,7 @@ class PredictionWriter(BasePredictionWriter):
                 print(f"{self.folder}: contains results of these pictures; they are replaced", file=sys.stderr)
         read = {picture.absolute() for picture in pictures}
         for stem in self._stems.values():
-            files = [self._file(stem, kind) for kind in OUTPUTS]
+            files = [self._file(stem, kind) for kind in (*OUTPUTS, RAW)]
             # ours begin with a heat map, also where a run was killed; what stands alone is the user's: a mask, say
             theirs = [] if files[0].exists() else [file for file in files if file.exists()]
             for file in (*theirs, *(file for file in files if file.absolute() in read)):
@@ -150,7 +153,7 @@ class PredictionWriter(BasePredictionWriter):
             # were this run stopped, they would stand beside its own as if they were
             for stem in replaced:
                 # heat maps last: what stands without one is the user's
-                for kind in reversed(OUTPUTS):
+                for kind in (RAW, *reversed(OUTPUTS)):
                     self._file(stem, kind).unlink(missing_ok=True)
             # a run that is killed leaves this one: unlisted, its maps could be taken for a part of the next case there
             self._list(trainer, {})
@@ -195,6 +198,9 @@ class PredictionWriter(BasePredictionWriter):
             stem = self._stems[name]
             values = probability.float().cpu().numpy()
             write_image(self._file(stem, "heat"), draw.grey(values))
+            if self.raw:
+                with replacing(self._file(stem, RAW)) as partial:
+                    np.save(partial, values)
             write_image(self._file(stem, "mask"), (values > self.threshold).astype("uint8") * 255)
             picture = batch["original_image"][i].cpu().numpy()
             alike = [_at_size(copy, *values.shape) for copy in batch["copies"][i]]
@@ -285,7 +291,7 @@ class PredictionWriter(BasePredictionWriter):
         return _no_formula(Path(file).relative_to(self._root).as_posix())
 
     def _file(self, stem: Path, kind: str) -> Path:
-        return self.folder / stem.with_name(f"{stem.name}_{kind}.png")
+        return self.folder / output_file(stem, kind)
 
 
 def _at_size(copy: Copy, height: int, width: int) -> tuple[draw.Region, draw.Region]:
