@@ -61,10 +61,10 @@ def test_readme_python_gives_what_predict_does(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(block, names)
-    assert names["probability"].shape == picture.shape[:2]
+    assert names["heat_map"].shape == picture.shape[:2]
     succeed("predict", "--data.predict=picture.jpg", "--trainer.default_root_dir=OUT", cwd=tmp_path)
     heat = cv2.imread(str(tmp_path / "OUT" / "picture_heat.png"), cv2.IMREAD_GRAYSCALE)
-    assert np.abs(heat / 255 - names["probability"].numpy()).max() < 0.01
+    assert np.abs(heat / 255 - names["heat_map"].numpy()).max() < 0.01
 
 
 def test_every_other_command_is_a_make_target() -> None:
