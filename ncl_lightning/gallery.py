@@ -184,12 +184,12 @@ def _score(one: Predicted, untouched: Untouched | None) -> str:
         unlike += ["saved as JPEG"] if one.format != "JPEG" else []
         words = f" (all of them {' and '.join(unlike)})" if unlike else ""
         compared.append(f"{many or 'none'} of {of} untouched photographs score as high{words}")
-    if not stands_out(highest, share):
+    odd = stands_out(highest, share)
+    if not odd:
         compared.append("nothing stands out")
     # certain is 1 alone
     said = ": ".join([f"score {highest if highest == 1 else min(highest, 0.99):.2f}", *compared])
-    alike = one.copies and stands_out(highest, share)
-    return f"{said}; it may be by the places alike, as of text, tiles or windows" if alike else said
+    return f"{said}; it may be by the places alike, as of text, tiles or windows" if odd and one.copies else said
 
 
 def _links(one: Predicted) -> str:

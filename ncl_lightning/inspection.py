@@ -131,10 +131,10 @@ def _mask_faults(record: Record, pair: Pair, mask: Mask) -> None:
         record.fault("full-mask", "every pixel is tampered", *both)
     elif mask.mean() > 0.5 and border > 0.9:
         record.fault("inverted-mask", f"{mask.mean():.0%} tampered, the border with it: is it inverted?", *both)
-    turned, of_mask = exif_orientation(pair.image), exif_orientation(pair.mask)
+    turned = exif_orientation(pair.image)
     # the size tells how the mask of one on its side lies, unless that is square
     unsure = turned in (2, 3, 4) or (turned > 4 and mask.shape[0] == mask.shape[1])
-    if turned != of_mask and unsure:
+    if unsure and exif_orientation(pair.mask) != turned:
         record.fault(
             "turned-picture",
             f"EXIF says to turn it (orientation {turned}), and the mask says nothing: was it drawn on the picture as "

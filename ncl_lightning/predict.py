@@ -167,10 +167,9 @@ class PredictionWriter(BasePredictionWriter):
         """
         before = _listed_before(self.folder / CSV)
         names = {_as_written(stem.as_posix()): name for name, stem in self._stems.items()}
-        # of those files alone that are listed: hashing reads all of a file
-        # a run that was killed knew none
+        # a run that was killed knew no hash; of those files alone that are listed, since hashing reads all of a file
         others = [
-            stem for stem, code in before.items() if stem not in names or code not in ("", file_hash(names[stem]))
+            stem for stem, code in before.items() if stem not in names or (code and file_hash(names[stem]) != code)
         ]
         if others:
             raise InputError(

@@ -85,13 +85,6 @@ class ResultsWriter(Callback):
             print(f"PARTIAL: {name} was scored on {seen} of its {count} pictures", file=sys.stderr)
         if partial:
             run["partial"] = partial
-        for name, scores in sets.items():
-            if scores["empty_images"]:
-                print(
-                    f"{name}: {scores['empty_images']} of {scores['images']} pictures are tampered by their source and "
-                    "have no tampered pixel (an empty mask, or a region lost in reducing; docs/scores.md)",
-                    file=sys.stderr,
-                )
         rows = {name: image_rows(name, pictures.get(name, {}), *pair) for name, pair in tables.items()}
         show(sets)
         # of an earlier test: it would stand beside the tables of this one, were this one killed
@@ -154,7 +147,14 @@ def _training_config(checkpoint: str | None) -> str | None:
 
 
 def show(sets: dict[str, dict[str, Any]]) -> None:
-    """A table of every set, at network size and at original size, with intervals."""
+    """A table of every set, at network size and at original size, with intervals; what is in no mean is said before."""
+    for name, scores in sets.items():
+        if scores["empty_images"]:
+            print(
+                f"{name}: {scores['empty_images']} of {scores['images']} pictures are tampered by their source and "
+                "have no tampered pixel (an empty mask, or a region lost in reducing; docs/scores.md)",
+                file=sys.stderr,
+            )
     table = Table(title="pixel scores: means over tampered images, bootstrap 95 % intervals")
     for name in ("set\n[dim]tampered\nof all[/dim]", "scored at", *SHOWN, "F1 of all\ntampered"):
         words = name.startswith(("set", "scored at"))

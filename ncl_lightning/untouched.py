@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ncl_lightning.checkpoints import SHIPPED, load_checkpoint
+from ncl_lightning.checkpoints import SHIPPED
 
 MEASURED = SHIPPED.parent / "untouched.json"
 
@@ -45,7 +45,7 @@ def untouched_of(run: Mapping[str, Any]) -> Untouched | None:
     """What was measured with a run's checkpoint and options; None where nothing was.
 
     Args:
-        run: `checkpoint_sha256`, and the options of its `model` and `data`.
+        run: `checkpoint_sha256`, the options of its `model` and `data`, and those of its `training`.
     """
     known = json.loads(MEASURED.read_text(encoding="utf-8"))
     if known["checkpoint_sha256"] != run["checkpoint_sha256"] or not as_shipped(run):
@@ -54,10 +54,7 @@ def untouched_of(run: Mapping[str, Any]) -> Untouched | None:
 
 
 def as_shipped(run: Mapping[str, Any]) -> bool:
-    """Whether a run's options are the shipped model's own, where they decide `highest`."""
-    stored = load_checkpoint(str(SHIPPED))
-    parts = (
-        ("model", "hyper_parameters", ("copies", "second_look")),
-        ("data", "datamodule_hyper_parameters", ("eval_sizing", "max_size")),
-    )
-    return all(run[part].get(key) == stored[kept][key] for part, kept, keys in parts for key in keys)
+    """Whether a run of the shipped model has that checkpoint's own options, where they decide `highest`."""
+    deciding = {"model": ("copies", "second_look"), "data": ("eval_sizing", "max_size")}
+    stored = run["training"]
+    return all(run[part].get(key) == stored[part][key] for part, keys in deciding.items() for key in keys)

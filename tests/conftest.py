@@ -67,11 +67,11 @@ def shipped_run() -> dict[str, Any]:
     from ncl_lightning.checkpoints import SHIPPED
     from ncl_lightning.files import file_hash
 
-    return {
-        "checkpoint_sha256": file_hash(SHIPPED),
+    options = {
         "model": {"copies": True, "second_look": 640},
         "data": {"eval_sizing": "native", "max_size": 1536},
     }
+    return {"checkpoint_sha256": file_hash(SHIPPED), **options, "training": options}
 
 
 @pytest.fixture

@@ -34,14 +34,6 @@ def last_row(run: Path) -> dict[str, float]:
         return out
 
 
-def gone(pid: int) -> None:
-    """Wait until a process has ended, or is dead and not waited for."""
-    status, until = Path("/proc", str(pid), "stat"), time.monotonic() + 20
-    while status.exists() and status.read_text().rpartition(") ")[2][0] != "Z":
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
 def test_every_arm_trains_on_two_processes(tmp_path: Path) -> None:
     """All in the same two processes, started by torchrun: to start a process takes longer than to train an arm."""
     train, val = make_set(tmp_path / "train", 12), make_set(tmp_path / "val", 4, 1)
@@ -166,7 +158,12 @@ def test_an_error_of_the_first_process_leaves_no_other_behind(tmp_path: Path) ->
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "ncl_lightning: a file went away"
-    gone(int((tmp_path / "pid1").read_text()))
+    status = Path("/proc", (tmp_path / "pid1").read_text(), "stat")
+    until = time.monotonic() + 20
+    # gone, or dead and not waited for
+    while status.exists() and status.read_text().rpartition(") ")[2][0] != "Z":
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a process with the one that started it")
