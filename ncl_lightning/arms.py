@@ -181,7 +181,7 @@ def _signed(value: float) -> str:
 
 def _curve(folder: Path) -> dict[str, list[float]]:
     """`step`, counted as the terminal does, and the validation `auc` of a run, from its metrics.csv."""
-    files = sorted(folder.glob("version_*/metrics.csv"))
+    files = sorted(folder.glob("*/metrics.csv"))
     found = [points(file, ("val/auc",)).get("val/auc", ([], [])) for file in files]
     steps = {step: value for pair in found for step, value in zip(*pair, strict=True)}
     return {"step": [float(step) for step in sorted(steps)], "auc": [steps[step] for step in sorted(steps)]}

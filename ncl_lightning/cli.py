@@ -27,6 +27,7 @@ from ncl_lightning.contrast import ContrastStatistics
 from ncl_lightning.curves import write_curves
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError, Stopped
+from ncl_lightning.files import run_of_checkpoint
 from ncl_lightning.helptext import explain
 from ncl_lightning.module import NCLModule
 from ncl_lightning.panels import Panels
@@ -210,9 +211,9 @@ class NCLCLI(LightningCLI):
         given = self.config_init[self.subcommand]["trainer"]["logger"]
         if given is False:
             return False
-        run = Path(checkpoint).absolute().parent.parent if checkpoint else Path()
-        resumes = checkpoint is not None and any((run / name).is_file() for name in ("metrics.csv", "config.yaml"))
-        if resumes and (root is None or Path(root).absolute() == run.parent):
+        run = run_of_checkpoint(checkpoint) if checkpoint else None
+        resumes = run is not None and any((run / name).is_file() for name in ("metrics.csv", "config.yaml"))
+        if run and resumes and (root is None or Path(root).absolute() == run.parent):
             step = load_checkpoint(str(checkpoint))["global_step"]
             own = RunLogger(run.parent, version=run.name, keep_step=step)
         else:

@@ -99,7 +99,7 @@ _ALLOWED: dict[str, tuple[str, Callable[[float], bool]]] = {
     "jpeg": ("whole qualities of 1 to 100", lambda v: 1 <= v <= 100 and v == int(v)),
     "resize": ("factors above 0, up to 8", lambda v: 0 < v <= 8),
     "gamma": ("exponents above 0", lambda v: 0 < v < np.inf),
-    "crop": ("whole numbers of pixels", lambda v: v >= 1 and v == int(v)),
+    "crop": ("whole numbers of pixels", lambda v: 1 <= v < np.inf and v == int(v)),
 }
 CLEAN = "clean"
 

@@ -1,6 +1,7 @@
 """What is said of a source, `{source, weight, only, tampered, authentic, take, anew}`; the folder that all lie in."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -61,7 +62,7 @@ def entry(spec: SourceSpec) -> Entry:
         )
     if made.only not in (None, "tampered", "authentic"):
         raise InputError(f"data source {made.source}: only is {made.only!r}; write tampered or authentic")
-    if not (made.weight is None or (_number(made.weight) and made.weight > 0)):
+    if not (made.weight is None or (_number(made.weight) and 0 < made.weight < math.inf)):
         raise InputError(f"data source {made.source}: weight is {made.weight!r}; give a positive number")
     if made.take is not None and not (type(made.take) is int and made.take > 0):
         raise InputError(f"data source {made.source}: take is {made.take!r}; give a number of pictures")

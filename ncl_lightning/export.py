@@ -56,7 +56,7 @@ def export(
         calibration: Scale and shift of the logits by which values become probabilities (Platt 1999), such as
             benchmarks/calibrate.py fits; `[0.8, -2.1]`, say. Each picture is then cut at its own (`model.own_cut`).
         second_look: Let `model.second_look` be this: pixels of the longer side from which on pictures are looked at a
-            second time, at half size.
+            second time, at half size; 0: none is.
         fingerprints: Keep the fingerprints (32×32 grey thumbnails) of the training and validation pictures, by which
             `test` refuses to score on them.
         mean_with: Checkpoints of other runs of the same network that went on from the same weights: each weight written
@@ -86,8 +86,10 @@ def export(
     if calibration:
         _move(kept, *calibration)
         kept["hyper_parameters"]["own_cut"] = True
-    if second_look:
-        kept["hyper_parameters"]["second_look"] = second_look
+    if second_look is not None:
+        if second_look < 0:
+            raise InputError(f"second_look is {second_look}; give a number of pixels, such as 640, or 0 for none")
+        kept["hyper_parameters"]["second_look"] = second_look or None
     if fingerprints and _GUARD in checkpoint:
         kept[_GUARD] = checkpoint[_GUARD]
     kept["ncl_lightning_version"] = version("ncl_lightning")

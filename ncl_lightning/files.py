@@ -60,6 +60,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def run_of_checkpoint(file: Path | str) -> Path | None:
+    """The folder of the run in whose `checkpoints/`, or SLURM folder, a checkpoint lies; None of one elsewhere."""
+    folder = Path(file).absolute().parent
+    return folder.parent if folder.name == "checkpoints" or folder.name.startswith("slurm-") else None
+
+
 def read_metrics(file: Path) -> list[dict[str, str]]:
     """Rows of a run's metrics.csv, empty if there is none; a last row that a kill cut short is left out.
 

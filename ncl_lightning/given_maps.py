@@ -1,6 +1,6 @@
 """`score MAPS SOURCE OUT`: maps that another tool made, by the definitions of `test`, so that `compare` takes both."""
 
-import zipfile
+import math
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def read_map(file: Path, key: str = "map") -> NDArray[np.float32]:
         InputError: It is no map.
     """
     values: NDArray[Any] = _array(file, key) if file.suffix.lower() in _ARRAYS else read_grey(file)
-    values = values.reshape(values.shape[-2:]) if values.ndim > 2 and values[..., 0, 0].size == 1 else values
+    values = values.reshape(values.shape[-2:]) if values.ndim > 2 and math.prod(values.shape[:-2]) == 1 else values
     if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
         raise InputError(f"{file}: an array of the shape {values.shape} and type {values.dtype}; give (H,W) numbers")
     if not (values >= 0).all() or not (values <= 1).all():
@@ -99,7 +99,10 @@ def _array(file: Path, key: str) -> NDArray[Any]:
                 raise InputError(f"{file}: no array {key} in it ({', '.join(names)}); give --key")
             array: NDArray[Any] = loaded[key if key in names else names[0]]
             return array
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    # a damaged file leads to errors of many kinds: zipfile's, zlib's, tokenize's
+    except Exception as error:
         raise InputError(f"{file}: can't be read ({error}); replace it") from error
 
 

@@ -368,7 +368,8 @@ def _pillow_samples(picture: Image.Image) -> NDArray[Any]:
         picture = picture.convert("RGB")
     elif picture.format == "TIFF" and mode not in ("L", "LA", "RGB", "RGBA"):
         return _tiff_grey(picture)
-    return np.asarray(picture)
+    # but for TIFFs, what Pillow reads as 32 bit has 16
+    return np.asarray(picture).astype(np.uint16) if mode == "I" else np.asarray(picture)
 
 
 def _tiff_grey(picture: Image.Image) -> NDArray[Any]:

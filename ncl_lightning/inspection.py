@@ -124,8 +124,8 @@ def _mask_faults(record: Record, pair: Pair, mask: Mask) -> None:
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
     both = (pair.image, pair.mask)
     if not mask.any():
-        top = int(levels.max())
-        more = f": its brightest pixel is {top} of 255" if top else ""
+        which, end = ("darkest", levels.min()) if pair.inverted else ("brightest", levels.max())
+        more = f": its {which} pixel is {end} of 255" if levels.any() else ""
         record.fault("empty-mask", f"a tampered picture, and no tampered pixel{more}", *both)
     elif mask.all():
         record.fault("full-mask", "every pixel is tampered", *both)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from ncl_lightning.copies import Copy, copies_of, with_copies
 from ncl_lightning.cut import cut_at_half
@@ -68,10 +68,12 @@ def look_twice(network: Callable[[Tensor], Tensor], image: Tensor, content: Tens
     # of one row there is no half
     if not any(large) or min(image.shape[-2:]) < 2:
         return first
-    half = avg_pool2d(image.float(), 2)
+    rows, columns = image.shape[-2:]
+    # an odd side has half a pixel more at its end, or all before it would be moved
+    half = avg_pool2d(pad(image.float(), (0, columns % 2, 0, rows % 2), mode="replicate"), 2)
     # in whole grey values, as pictures come
     second = network(half.round().to(image.dtype) if image.dtype == torch.uint8 else half).float()
-    second = interpolate(second, first.shape[-2:], mode="bilinear")
+    second = interpolate(second, scale_factor=2, mode="bilinear")[..., :rows, :columns]
     weight = SECOND * torch.tensor(large, device=first.device).view(-1, 1, 1, 1)
     return (1 - weight) * first + weight * second
 

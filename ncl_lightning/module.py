@@ -120,6 +120,8 @@ class NCLModule(LightningModule):
         for name, value in (("lr", lr), ("weight_decay", weight_decay), ("warmup", warmup)):
             if not 0 <= value < math.inf:
                 raise InputError(f"model.{name} is {value}: give a number that is not negative")
+        if warmup > 1:
+            raise InputError(f"model.warmup is {warmup}: give a share of the training steps, 0–1")
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise InputError(f"model.mean is {mean}, model.std {std}: give three numbers each, std above 0")
         if second_look is not None and second_look < 1:
@@ -271,17 +273,23 @@ class NCLModule(LightningModule):
             InputError: Training ends before the first validation, which chooses the checkpoint.
         """
         trainer = self.trainer
-        first = (trainer.val_check_batch or 0) * (trainer.check_val_every_n_epoch or 1)
         # an epoch's last batches make a step of their own, however few they are
         of_epoch, of_step = trainer.num_training_batches, trainer.accumulate_grad_batches
-        epochs, steps = divmod(max(trainer.max_steps, 0), math.ceil(of_epoch / of_step))
-        ends = epochs * of_epoch + steps * of_step
+        epochs, steps = divmod(trainer.max_steps, math.ceil(of_epoch / of_step))
+        planned = trainer.max_epochs or -1
+        ends = {
+            "max_steps": epochs * of_epoch + steps * of_step if trainer.max_steps > 0 else math.inf,
+            "max_epochs": planned * of_epoch if planned > 0 else math.inf,
+        }
+        option = min(ends, key=ends.__getitem__)
+        # counted within each epoch that has a validation, or over all of them
+        first = (trainer.val_check_batch or 0) + ((trainer.check_val_every_n_epoch or 1) - 1) * of_epoch
         chooses = any(getattr(callback, "monitor", None) for callback in trainer.checkpoint_callbacks)
-        if chooses and trainer.enable_validation and 0 < ends < first:
+        if chooses and trainer.enable_validation and ends[option] < first:
             raise InputError(
-                f"trainer.max_steps is {trainer.max_steps}, but the first validation comes after {first:g} batches: "
-                "no checkpoint could be chosen. Raise it, or validate sooner, --trainer.check_val_every_n_epoch null "
-                "--trainer.val_check_interval BATCHES"
+                f"trainer.{option} is {getattr(trainer, option)}, which is {ends[option]:g} batches, but the first "
+                f"validation comes after {first:g}: no checkpoint could be chosen. Raise it, or validate sooner, "
+                "--trainer.check_val_every_n_epoch null --trainer.val_check_interval BATCHES"
             )
 
     def _stop_if_diverged(self) -> None:

@@ -250,8 +250,10 @@ def _traces(options: dict[str, Any], mean: Sequence[float], std: Sequence[float]
         raise ValueError(f"options of traces are width, depth and blocks, not {min(unknown)}")
     for name in ("width", "depth"):
         size = options.get(name, 1)
-        if not isinstance(size, int) or size < (name == "width"):
+        if type(size) is not int or size < (name == "width"):
             raise ValueError(f"options of traces: {name} is {size!r}, give a whole number")
+    if not isinstance(options.get("blocks", True), bool):
+        raise ValueError(f"options of traces: blocks is {options['blocks']!r}, give true or false")
     return TraceEncoder(**options, mean=mean, std=std)
 
 

@@ -1,5 +1,6 @@
 """`runs [FOLDER]`: a line for each run below a folder, best first. It reads no checkpoint, and needs no torch."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from ncl_lightning.typed import Parser
 
 # a tenth of the time of yaml's own, where its C library is there
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_MONITOR = "val/f1"
+_SHOWN = ("val/f1", "val/auc")
 _TEST = ("f1", "auc")
 # what does not move a run's scores
 _IDLE = (
@@ -42,7 +43,9 @@ class RunLine:
         steps: Training steps done, as far as metrics.csv says.
         seed: That of `seed_everything`.
         options: Its model, data and trainer options, flat.
-        best: Its `val/…` scores where `val/f1` was highest; empty before the first validation.
+        monitor: The score by which best.ckpt is chosen, `val/f1` unless it was told otherwise.
+        worse: Whether a higher one is worse, as of a loss.
+        best: Its `val/…` scores where that was best; empty before the first validation.
         best_step: The training steps done by then, as the terminal prints them.
         tests: F1 and AUC of each set of its newest test.
     """
@@ -53,13 +56,17 @@ class RunLine:
     steps: int
     seed: Any
     options: dict[str, Any]
+    monitor: str
+    worse: bool
     best: dict[str, float]
     best_step: int | None
     tests: dict[str, dict[str, float | None]]
 
 
 def read_runs(folder: Path) -> list[RunLine]:
-    """The runs below a folder, best validation F1 first; those without any are last, by name.
+    """The runs below a folder, best first: by what chose their best.ckpt, where that is the same, else by `val/f1`.
+
+    Those without any validation are last, by name.
 
     Raises:
         InputError: There is none, or a file of one is damaged.
@@ -67,7 +74,14 @@ def read_runs(folder: Path) -> list[RunLine]:
     found = [line for config in sorted(folder.rglob("config.yaml")) if (line := read_run(config.parent, folder))]
     if not found:
         raise InputError(f"{folder}: no run below it (no config.yaml of a `fit`); give the folder that holds runs")
-    return sorted(found, key=lambda line: -line.best.get(_MONITOR, -1.0))
+    alike = len({(line.monitor, line.worse) for line in found}) == 1
+    monitor, worse = (found[0].monitor, found[0].worse) if alike else (_SHOWN[0], False)
+
+    def order(line: RunLine) -> float:
+        value = line.best.get(monitor)
+        return math.inf if value is None else value if worse else -value
+
+    return sorted(found, key=order)
 
 
 def read_run(folder: Path, root: Path) -> RunLine | None:
@@ -81,8 +95,10 @@ def read_run(folder: Path, root: Path) -> RunLine | None:
         return None
     rows = read_metrics(folder / "metrics.csv")
     steps = max((int(row["step"]) + 1 for row in rows), default=0)
-    validated = [row for row in rows if row.get(_MONITOR)]
-    top = max(validated, key=lambda row: float(row[_MONITOR]), default={})
+    chooses = config.get("checkpoint") or {}
+    monitor, worse = chooses.get("monitor") or _SHOWN[0], chooses.get("mode") == "min"
+    validated = [row for row in rows if row.get(monitor)]
+    top = (min if worse else max)(validated, key=lambda row: float(row[monitor]), default={})
     tested = newest_result(folder)
     return RunLine(
         name=folder.relative_to(root).as_posix(),
@@ -91,6 +107,8 @@ def read_run(folder: Path, root: Path) -> RunLine | None:
         steps=steps,
         seed=config.get("seed_everything"),
         options=flat({"model": in_use(config["model"]), "data": config["data"], "trainer": config["trainer"]}),
+        monitor=monitor,
+        worse=worse,
         best={key: float(value) for key, value in top.items() if key.startswith("val/") and value},
         best_step=int(top["step"]) + 1 if top else None,
         tests={
@@ -123,13 +141,14 @@ def _state(trainer: dict[str, Any], rows: Sequence[dict[str, str]], steps: int) 
 def _table(found: Sequence[RunLine]) -> Table:
     names = short_names([key for key in differing([line.options for line in found]) if key not in _IDLE])
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for head in ("run", "began", "state", "seed", *names.values(), _MONITOR, "at step", "test: F1, AUC"):
-        right = head in ("seed", _MONITOR, "at step")
+    for head in ("run", "began", "state", "seed", *names.values(), *_SHOWN, "at step", "test: F1, AUC"):
+        right = head in ("seed", *_SHOWN, "at step")
         table.add_column(escape(head), overflow="fold", justify="right" if right else "left")
     for line in found:
         cells = [line.name, f"{line.began:%m-%d %H:%M}", line.state, text(line.seed)]
         cells += [cut(text(line.options[key])) if key in line.options else "" for key in names]
-        cells += [_number(line.best.get(_MONITOR)), "" if line.best_step is None else str(line.best_step)]
+        cells += [*(_number(line.best.get(score)) for score in _SHOWN)]
+        cells += ["" if line.best_step is None else str(line.best_step)]
         cells += ["\n".join(f"{name} {', '.join(map(_number, s.values()))}" for name, s in line.tests.items())]
         table.add_row(*map(escape, cells))
     return table
@@ -157,7 +176,8 @@ def main() -> int:
     """Run the command line."""
     parser = Parser(
         prog="python -m ncl_lightning runs",
-        description="The runs below a folder, best validation F1 first, with the options in which they differ.",
+        description="The runs below a folder, best first by what chose their best.ckpt (val/f1 where that is not the "
+        "same for all), with the options in which they differ and the validation scores of that checkpoint.",
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path("runs"), metavar="FOLDER", help="default: runs")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all options and scores there, too")

@@ -199,7 +199,7 @@ def _floor(arm: Arm, keys: Sequence[Key], score: str) -> float | None:
         return 0.5
     if not score.startswith("f1"):
         return None
-    everything = arm.values(keys, "f1_all_tampered")
+    everything = arm.values(keys, "f1_all_tampered_original" if score.endswith("_original") else "f1_all_tampered")
     return float(np.nanmean(everything)) if not np.isnan(everything).all() else None
 
 

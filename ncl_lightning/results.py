@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ncl_lightning.datasets import Batch
 from ncl_lightning.examples import examples
-from ncl_lightning.files import make_folder, write_json
+from ncl_lightning.files import make_folder, run_of_checkpoint, write_json
 from ncl_lightning.leakage import leaks
 from ncl_lightning.metrics import ImageScores
 from ncl_lightning.module import AT_ORIGINAL, plain
@@ -142,7 +142,8 @@ def _gathered(mine: dict[str, dict[int, tuple[str, int, int]]]) -> dict[str, dic
 
 def _training_config(checkpoint: str | None) -> str | None:
     """config.yaml of the run that a checkpoint lies in."""
-    file = Path(checkpoint).absolute().parent.parent / "config.yaml" if checkpoint else None
+    run = run_of_checkpoint(checkpoint) if checkpoint else None
+    file = run / "config.yaml" if run else None
     return file.read_text(encoding="utf-8") if file and file.is_file() else None
 
 

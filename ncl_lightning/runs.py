@@ -166,14 +166,18 @@ def _keep_other_options(file: Path, options: dict[str, Any]) -> None:
     """Where a run goes on with other options, say so, and keep the earlier ones beside them."""
     if not file.is_file():
         return
-    before, now = flat(yaml.safe_load(file.read_text(encoding="utf-8"))), flat(options)
-    changed = differing([before, now])
-    if not changed:
+    # what a user made of it is no matter
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    before, now = flat(found if isinstance(found, dict) else {}), flat(options)
+    if before == now:
         return
+    changed = differing([before, now])
     kept = file.with_name(f"config-{datetime.fromtimestamp(file.stat().st_mtime):%Y-%m-%d_%H-%M-%S}.yaml")
     file.rename(kept)
     words = ", ".join(f"{key} {cut(text(before[key]))} -> {cut(text(now[key]))}" for key in changed)
-    rank_zero_warn(f"the run goes on with other options than it had: {words}; {kept} has the earlier ones")
+    # options that one version has and another has not
+    if changed:
+        rank_zero_warn(f"the run goes on with other options than it had: {words}; {kept} has the earlier ones")
 
 
 def has_trained(root: Path) -> bool:

@@ -170,10 +170,15 @@ def open_source(spec: SourceSpec, size: int = 256, seed: int = 0) -> Source:
         root = Path(rest)
         return FileSource(benchmark_pairs(kind, root), spec, root)
     path = Path(spec)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise InputError(f"{spec}: no such file or folder; a data source is {_KINDS}") from None
+    except OSError as error:
+        # a name that no file can have, or in a folder that may not be entered
+        raise InputError(f"{spec}: can't be read ({error.strerror}); a data source is {_KINDS}") from error
     if path.is_dir():
         return FileSource(folder_pairs(path), spec, path)
-    if not path.exists():
-        raise InputError(f"{spec}: no such file or folder; a data source is {_KINDS}")
     if path.suffix.lower() == ".json":
         return _from_json(path, seed)
     if path.suffix.lower() == ".csv":

@@ -92,7 +92,9 @@ def settings(command: Sequence[str], configs: Mapping[str, str]) -> dict[str, An
         above = "" if name == "config" else name
         if name.endswith("+"):
             # each of them is appended
-            value = [*said.get(name, []), value]
+            name = name.removesuffix("+")
+            one, before = value if isinstance(value, list) else [value], said.get(name) or []
+            value, above = [*(before if isinstance(before, list) else [before]), *one], name
         said |= flat({above: value} if above else value or {})
     return said
 

@@ -7,7 +7,7 @@ from shlex import quote
 from typing import Any
 
 from ncl_lightning.errors import InputError
-from ncl_lightning.files import file_hash
+from ncl_lightning.files import file_hash, run_of_checkpoint
 from ncl_lightning.options import flat, in_use
 
 # of the options of a test, those that move its scores
@@ -41,7 +41,8 @@ def find_result(given: Path) -> Path:
 def newest_result(run: Path) -> Path | None:
     """The folder of the newest test of a run: beside its checkpoints, or where an experiment has it."""
     beside = run.parent / "test"
-    own = Path(str(about(beside).get("checkpoint"))).parent.parent.name == run.name
+    tested = about(beside).get("checkpoint")
+    own = tested is not None and run_of_checkpoint(tested) == run.absolute()
     return _newest([*run.glob("checkpoints/test-*"), *run.glob("test*"), *([beside] if own else [])])
 
 

@@ -449,6 +449,9 @@ ACCUMULATED = ["--trainer.accumulate_grad_batches=2", "--trainer.max_epochs=-1"]
         (["--data.val=AUTHENTIC"], "no tampered picture"),
         (["--model.encoder=traces", "--model.options={width: abc}"], "width is 'abc'"),
         (["--model.encoder=traces", "--model.options={depth: -1}"], "depth is -1"),
+        (["--model.encoder=traces", "--model.options={width: true}"], "width is True"),
+        (["--model.encoder=traces", "--model.options={blocks: 1}"], "blocks is 1"),
+        (["--model.warmup=5"], "model.warmup is 5.0"),
         (["--model.mean=[0.5, 0.5]"], "model.mean is [0.5, 0.5]"),
         (["--model.std=[1.0, 0.0, 1.0]"], "std above 0"),
         (["--trainer.max_epochs=-1", "--trainer.max_steps=1"], "no checkpoint could be chosen"),
@@ -457,6 +460,12 @@ ACCUMULATED = ["--trainer.accumulate_grad_batches=2", "--trainer.max_epochs=-1"]
             [*ACCUMULATED, "--trainer.max_steps=3", "--trainer.check_val_every_n_epoch=2"],
             "no checkpoint could be chosen",
         ),
+        # within the second epoch, of 3 batches
+        (
+            ["--trainer.max_epochs=2", "--trainer.max_steps=4", "--trainer.check_val_every_n_epoch=2"],
+            "4 batches, but the first validation comes after 6",
+        ),
+        (["--trainer.check_val_every_n_epoch=2"], "trainer.max_epochs is 1, which is 3 batches"),
         (["--trainer.sync_batchnorm=true", "--trainer.devices=2", "--trainer.strategy=ddp"], "is for GPUs alone"),
         (["--name=../other"], "--name ../other"),
         (["--trainer.default_root_dir=/proc/nowhere"], "give another --trainer.default_root_dir"),

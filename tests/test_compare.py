@@ -216,6 +216,10 @@ def test_a_run_or_a_checkpoint_means_its_newest_test(tmp_path: Path) -> None:
     assert run_of(tmp_path / "arm" / "test") == tmp_path / "arm"
     (tmp_path / "arm" / "version_1").mkdir()
     assert newest_result(tmp_path / "arm" / "version_1") is None
+    # nor one of a run of that name elsewhere
+    (tmp_path / "other" / "version_0").mkdir(parents=True)
+    shutil.copytree(tmp_path / "arm" / "test", tmp_path / "other" / "test")
+    assert newest_result(tmp_path / "other" / "version_0") is None
 
 
 def test_results_are_called_by_their_runs_and_what_they_differ_in(tmp_path: Path) -> None:
@@ -376,16 +380,23 @@ def test_what_a_user_can_mend_is_one_line(tmp_path: Path, arguments: list[str], 
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+FLOORS = ("f1_all_tampered", "f1_all_tampered_original", "f1_original")
+
+
 def test_where_neither_beats_calling_everything_tampered_there_is_no_winner(tmp_path: Path) -> None:
     """A difference may hold between two that have learned nothing."""
     for name, lead in (("a", 0.0), ("b", 0.1)):
         folder = result(tmp_path / name, [0.1 + lead + n / 1000 for n in range(20)], name="s")
         rows = [
-            row | {"f1_all_tampered": 0.4 if row["tampered"] else None} for row in read_rows(folder / "per_image.csv")
+            row | dict(zip(FLOORS, (0.4, 0.3, row["f1"]), strict=True)) if row["tampered"] else dict.fromkeys(FLOORS)
+            for row in read_rows(folder / "per_image.csv")
         ]
         write_rows(folder / "per_image.csv", rows)
     done = succeed("compare", tmp_path / "a", tmp_path / "b", "--json", tmp_path / "found.json")
     said = " ".join(done.stdout.split())
     assert "Neither is above calling everything tampered (s: f1 0.400, s: f1_val 0.400, s: auc 0.500, " in said
     found = json.loads((tmp_path / "found.json").read_text())["comparisons"]
-    assert {one["score"]: one["floor"] for one in found if one["score"] in ("f1", "auc")} == {"f1": 0.4, "auc": 0.5}
+    floors = {
+        one["score"]: pytest.approx(one["floor"]) for one in found if one["score"] in ("f1", "f1_original", "auc")
+    }
+    assert floors == {"f1": 0.4, "f1_original": 0.3, "auc": 0.5}

@@ -82,6 +82,20 @@ def colours(file: Path) -> None:
     cv2.imwrite(str(file.with_suffix(".png")), np.random.default_rng(0).integers(0, 255, (72, 80, 3), np.uint8))
 
 
+def cut_short(file: Path) -> None:
+    np.savez_compressed(file, np.random.default_rng(0).random((72, 80)))
+    data = bytearray(file.read_bytes())
+    data[200:220] = bytes(20)
+    file.write_bytes(data)
+
+
+def test_a_grey_map_of_16_bits_in_portable_format(tmp_path: Path) -> None:
+    """Pillow reads it as 32 bits."""
+    values = np.array([[0, 1000, 65535]], ">u2")
+    (tmp_path / "a.ppm").write_bytes(b"P5 3 1 65535\n" + values.tobytes())
+    np.testing.assert_allclose(read_map(tmp_path / "a.ppm"), [[0, 1000 / 65535, 1]], rtol=1e-6)
+
+
 BAD: dict[str, tuple[Any, str]] = {
     "logits": (lambda file: np.save(file, np.full((72, 80), -2.0)), "values of -2 to -2; give probabilities, 0 to 1"),
     "no numbers": (lambda file: np.save(file, np.full((72, 80), np.nan)), "give probabilities"),
@@ -90,6 +104,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "objects": (lambda file: np.save(file, np.array([{}])), "can't be read"),
     "several": (lambda file: np.savez(file.with_suffix(".npz"), a=[[0.0]], b=[[0.0]]), "no array map .*give --key"),
     "damaged": (lambda file: file.with_suffix(".npz").write_bytes(b"PK\3\4"), "can't be read"),
+    "cut short": (lambda file: cut_short(file.with_suffix(".npz")), "can't be read"),
+    "empty": (lambda file: np.save(file, np.zeros((1, 0, 5))), r"an array of the shape \(0, 5\)"),
     "colours": (colours, "in colours"),
 }
 

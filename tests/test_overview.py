@@ -62,7 +62,7 @@ def test_runs_are_listed_best_first_with_what_differs(trained: Path, tmp_path: P
     head, _, *lines = [line.rstrip() for line in done.stdout.splitlines() if line.strip()]
     # what is the same everywhere, or moves no score, has no column
     assert re.split(r"  +", head) == [
-        "run", "began", "state", "seed", "lambda_ncl", "max_epochs", "val/f1", "at step", "test: F1, AUC"
+        "run", "began", "state", "seed", "lambda_ncl", "max_epochs", "val/f1", "val/auc", "at step", "test: F1, AUC"
     ]  # fmt: skip
     assert [line.split()[0] for line in lines] == ["deeper/version_1", "version_0", "version_2"]
     assert " epoch 1 of 4 " in lines[0]
@@ -113,6 +113,18 @@ def test_the_best_step_is_that_of_the_highest(trained: Path, tmp_path: Path) -> 
     (line,) = read_runs(tmp_path)
     assert (line.best, line.best_step, line.steps) == ({"val/auc": 0.4, "val/f1": 0.6}, 4, 7)
     assert line.state == "finished"
+
+    # best.ckpt is that of what was monitored
+    other = copy_of(trained, tmp_path / "version_1", 0.5, checkpoint={"monitor": "val/auc", "mode": "max"})
+    (other / "metrics.csv").write_text(text + ",,\n3,")
+    found = {line.name: line for line in read_runs(tmp_path)}
+    assert (found["version_1"].best["val/auc"], found["version_1"].best_step) == (0.9, 6)
+    # by val/f1, which both have
+    assert list(found) == ["version_0", "version_1"]
+    shutil.rmtree(run)
+    lower = copy_of(other, tmp_path / "version_2", 0.5, checkpoint={"monitor": "val/auc", "mode": "max"})
+    (lower / "metrics.csv").write_text("epoch,step,train/loss,val/auc,val/f1\n0,1,,0.7,0.9\n")
+    assert [line.name for line in read_runs(tmp_path)] == ["version_1", "version_2"]
 
 
 @pytest.mark.parametrize(

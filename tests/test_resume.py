@@ -12,6 +12,7 @@ from conftest import TINY, command, logged, make_set, succeed
 
 from ncl_lightning.checkpoints import find_checkpoint
 from ncl_lightning.resume import follow_the_folder
+from ncl_lightning.runs import _keep_other_options
 
 BY_STEPS = ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=2", "--trainer.max_epochs=-1"]
 
@@ -262,6 +263,33 @@ def test_a_run_that_goes_on_with_other_options_says_so(trained: Path, tmp_path: 
     assert "other options than it had: " in said
     assert "model.lambda_ncl 0.1 -> 0.7" in said
     assert "trainer.max_epochs 1 -> 2" in said
+
+
+def test_a_checkpoint_of_no_run_leaves_its_surroundings_alone(trained: Path, tmp_path: Path) -> None:
+    """Its folder's folder may be anybody's, with a config.yaml of another kind."""
+    (tmp_path / "project" / "models").mkdir(parents=True)
+    last = shutil.copy(trained / "checkpoints" / "last.ckpt", tmp_path / "project" / "models")
+    other = tmp_path / "project" / "config.yaml"
+    other.write_text("token: of another project\n")
+    words = [f"--config={trained / 'config.yaml'}", f"--ckpt_path={last}", "--trainer.max_epochs=2"]
+    succeed("fit", *words, f"--trainer.default_root_dir={tmp_path / 'runs'}")
+    assert (tmp_path / "runs" / "version_0" / "metrics.csv").is_file()
+    assert sorted(path.name for path in (tmp_path / "project").iterdir()) == ["config.yaml", "models"]
+    assert other.read_text() == "token: of another project\n"
+
+    succeed("test", f"--ckpt_path={last}", "--data.test={a: synthetic:2}", "--data.leakage=ignore")
+    (report,) = (tmp_path / "project" / "models").glob("test-*/report.html")
+    assert "of another project" not in report.read_text()
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "unrelated: 1\n"])
+def test_a_config_of_another_kind_is_kept(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    _keep_other_options(file, {"model": {"lr": 1}})
+    (kept,) = tmp_path.iterdir()
+    assert kept.name.startswith("config-")
+    assert kept.read_text() == text
 
 
 def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:

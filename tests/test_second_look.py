@@ -11,6 +11,7 @@ from conftest import TINY, command, make_set, succeed
 from ncl_lightning import NCLModule
 from ncl_lightning.checkpoints import SHIPPED, load_checkpoint
 from ncl_lightning.errors import InputError
+from ncl_lightning.localize import look_twice
 from ncl_lightning.synthetic import SyntheticSource
 
 
@@ -45,6 +46,18 @@ def test_it_goes_by_the_picture_not_by_its_frame() -> None:
     assert not torch.equal(found[0], found[1])
 
 
+def test_odd_sides_are_not_moved() -> None:
+    """What a second look sees of a slope lies where the first one sees it."""
+
+    def grey(pictures: torch.Tensor) -> torch.Tensor:
+        return pictures[:, :1]
+
+    for columns in (640, 641):
+        slope = torch.arange(float(columns)).div(columns).expand(1, 3, 33, columns)
+        found = look_twice(grey, slope, torch.tensor([[33, columns]]), 600)
+        torch.testing.assert_close(found[..., 2:-2], slope[:, :1, :, 2:-2], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("size", [(1, 700), (700, 1), (2, 700), (700, 3)])
 def test_of_a_row_there_is_no_half(size: tuple[int, int]) -> None:
     module = NCLModule.load_from_checkpoint(SHIPPED, map_location="cpu", weights_only=True).eval()
@@ -58,6 +71,12 @@ def test_the_shipped_model_looks_twice_at_large_pictures(tmp_path: Path) -> None
     assert load_checkpoint("shipped")["hyper_parameters"]["second_look"] == 640
     succeed("export", "shipped", tmp_path / "once.ckpt", "--second_look=900")
     assert load_checkpoint(str(tmp_path / "once.ckpt"))["hyper_parameters"]["second_look"] == 900
+    succeed("export", "shipped", tmp_path / "never.ckpt", "--second_look=0")
+    assert load_checkpoint(str(tmp_path / "never.ckpt"))["hyper_parameters"]["second_look"] is None
+    refused = command("export", "shipped", tmp_path / "refused.ckpt", "--second_look=-5")
+    assert refused.returncode == 1
+    assert "second_look is -5" in refused.stderr
+    assert not (tmp_path / "refused.ckpt").exists()
 
 
 def test_what_is_no_size_is_refused(tmp_path: Path) -> None:
