@@ -16,7 +16,14 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+    ProgressBar,
+)
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -29,7 +36,11 @@ from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError, Stopped
 from ncl_lightning.files import run_of_checkpoint
 from ncl_lightning.helptext import explain
+from ncl_lightning.loss import NCLLoss
 from ncl_lightning.module import NCLModule
+from ncl_lightning.network import PivotNetwork
+from ncl_lightning.options import OF_LOSS, OF_NETWORK
+from ncl_lightning.own import left_unused
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
 from ncl_lightning.processes import is_first
@@ -150,6 +161,14 @@ class NCLCLI(LightningCLI):
                 f"lambda_ncl is 0, but lambda_pc {model.lambda_pc:g}: pivot consistency is trained without contrast; "
                 "the plain arm has --model.lambda_pc 0, too"
             )
+        for part, ours, names in (("network", PivotNetwork, OF_NETWORK), ("loss", NCLLoss, OF_LOSS)):
+            idle = left_unused(model, NCLModule, names) if self.subcommand == "fit" and model[part] else {}
+            if idle:
+                rank_zero_warn(
+                    f"model.{part} takes the place of {ours.__name__}, so that options of that are left unused: "
+                    f"{', '.join(f'{name} {value}' for name, value in idle.items())}; what yours takes is given in "
+                    f"model.{part}.init_args"
+                )
         kept = options.checkpoint.save_top_k if self.subcommand == "fit" else 1
         if kept not in (0, 1) and "{" not in (options.checkpoint.filename or "{"):
             raise InputError(
@@ -304,6 +323,9 @@ class NCLCLI(LightningCLI):
                 f"nothing was left to train: the run had ended at step {self._resumed_at}; to train it on, give "
                 "--trainer.max_steps or --trainer.max_epochs above what it had"
             )
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
+                print(f"stopped early, at step {self.trainer.global_step}: {callback.stopping_reason_message}")
         print(f"run: {folder}")
         best = next((c for c in self.trainer.checkpoint_callbacks if getattr(c, "monitor", None)), None)
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
@@ -435,10 +457,26 @@ def _stopped_by(error: BaseException, trainer: Trainer) -> int | None:
     return signal.SIGINT if isinstance(error.__context__, KeyboardInterrupt) else None
 
 
+_OWN_MODULE = "a module of your own is for Python; here its parts may be your own, see docs/training.md"
+# what LightningCLI takes in other projects, and what there is here
+_INSTEAD = {
+    "optimizer": "give --model.optimizer.class_path torch.optim.SGD, with model.lr and model.weight_decay",
+    "lr_scheduler": "the schedule is a warm-up (model.warmup) and a cosine; another one is for Python",
+    "model": _OWN_MODULE,
+    "model.class_path": _OWN_MODULE,
+    "data": _OWN_MODULE,
+    "data.class_path": _OWN_MODULE,
+}
+
+
 def _suggested(message: str, known: list[str]) -> str:
     """A parser's complaint, with the nearest option to one that does not exist."""
     found = re.search(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'", message)
-    close = difflib.get_close_matches(found[1] or found[2], known, n=1) if found else []
+    name = (found[1] or found[2]) if found else ""
+    for begins, instead in _INSTEAD.items():
+        if name.split(".")[0] == begins or name == begins or re.search(rf'key "{begins}"', message):
+            return f"{message.splitlines()[0]}; {instead}"
+    close = difflib.get_close_matches(name, known, n=1) if found else []
     if close:
         return f"{message}; did you mean --{close[0]}?"
     bare = re.search(r"unrecognized arguments: ([^-\s]\S*)", message)

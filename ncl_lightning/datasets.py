@@ -103,12 +103,23 @@ def frame(picture: Picture, transform: Any, key: tuple[int, ...], keep_original:
         mask=picture.mask.astype(np.uint8),
         valid=np.ones((height, width), np.uint8),
     )
+    image = out["image"]
+    if image.shape != (*out["mask"].shape, 3) or out["valid"].shape != out["mask"].shape:
+        raise InputError(
+            f"data.augment: a picture of the shape {image.shape} with a mask of {out['mask'].shape}; give transforms "
+            "of both alike, that leave (H, W, 3) and (H, W)"
+        )
+    if image.dtype != np.uint8 and not (image.dtype.kind == "f" and image.max(initial=0) <= 2):
+        raise InputError(
+            f"data.augment: pictures of {image.dtype} up to {image.max():g}; give uint8, or floats of 0 to 1: mean and "
+            "std are taken off later"
+        )
     mask = torch.from_numpy(np.ascontiguousarray(out["mask"]))[None].float()
     valid = torch.from_numpy(np.ascontiguousarray(out["valid"]))[None].bool()
     # not by torch, which takes ten times as long
     rows, columns = (int(out["valid"].any(axis).sum()) for axis in (1, 0))
     sample = {
-        "image": torch.from_numpy(np.ascontiguousarray(out["image"].transpose(2, 0, 1))),
+        "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
         "mask": mask,
         "valid": valid,
         "index": torch.tensor(key[2]),

@@ -75,7 +75,10 @@ def folder_pairs(root: Path) -> list[Pair]:
     tampered, masks, authentic = (root / name for name in names)
     if tampered.is_dir() != masks.is_dir():
         there, missing = (tampered, masks) if tampered.is_dir() else (masks, tampered)
-        raise InputError(f"{root}: there is no {missing.name}/ beside {there.name}/; add it")
+        truths = [path.name for path in root.iterdir() if "groundtruth" in path.name.lower()]
+        casia = f"casia{1 if '1' in truths[0] else 2}" if truths else ""
+        remedy = f"for CASIA as it unpacks ({truths[0]}/) give {casia}:{root}" if casia else "add it"
+        raise InputError(f"{root}: there is no {missing.name}/ beside {there.name}/; {remedy}")
     pairs = match((tampered, masks)) if tampered.is_dir() else []
     pairs += _authentic(authentic if authentic.is_dir() else None)
     if not pairs:

@@ -114,6 +114,9 @@ class NCLLoss(nn.Module):
             an image the contrast can be had by contents, one object against the rest, which says nothing of traces.
     """
 
+    TERMS = ("loss", "seg", "ncl", "pc", "ncl_tampered", "ncl_authentic")
+    """What it gives."""
+
     def __init__(
         self,
         stride: int = 16,
@@ -163,7 +166,7 @@ class NCLLoss(nn.Module):
         self.scope: Scope = scope
 
     def forward(
-        self, output: Output, mask: Tensor, valid: Tensor, index: Tensor | None = None, step: int = 0
+        self, output: Output, mask: Tensor, valid: Tensor | None = None, index: Tensor | None = None, step: int = 0
     ) -> dict[str, Tensor]:
         """The loss and its terms for a batch.
 
@@ -173,7 +176,7 @@ class NCLLoss(nn.Module):
         Args:
             output: The network's, with embeddings (B,N,d) and logits (B,1,H,W).
             mask: (B,1,H,W) of 0 and 1.
-            valid: (B,1,H,W) bool.
+            valid: (B,1,H,W) bool; None: all of them.
             index: (B,) each sample's index in its data set, for the draw of anchors; None: its place in the batch.
             step: The training step, for the draw of anchors.
 
@@ -181,9 +184,11 @@ class NCLLoss(nn.Module):
             Scalars `loss`, `seg`, `ncl`, `pc`, `ncl_tampered`, `ncl_authentic`.
 
         Raises:
-            ValueError: Shapes do not fit, or a term with a weight needs embeddings and there are none.
+            ValueError: Shapes do not fit, or a term with a weight needs embeddings and there are none, or (looked for
+                on the CPU) none of length 1.
         """
         logits = output.logits
+        valid = torch.ones_like(mask, dtype=torch.bool) if valid is None else valid
         if not logits.shape == mask.shape == valid.shape:
             shapes = ", ".join(str(tuple(x.shape)) for x in (logits, mask, valid))
             raise ValueError(f"logits, mask and valid must have one shape (B,1,H,W), not {shapes}")
@@ -207,6 +212,9 @@ class NCLLoss(nn.Module):
                 "or return `tampered` and `authentic` (B,N,d)"
             )
         z = {"tampered": _precise(output.tampered), "authentic": _precise(output.authentic)}
+        for name, vectors in z.items():
+            if vectors.device.type == "cpu" and not _of_length_1(vectors):
+                raise ValueError(f"embeddings `{name}` are not of length 1: torch.nn.functional.normalize(z, dim=-1)")
         categories = categorise(mask, valid, self.stride, z["tampered"].shape[1])  # (B,N)
         # (1,B·N): the batch as one image
         whole = self.scope == "batch"
@@ -234,6 +242,12 @@ class NCLLoss(nn.Module):
             member = consistency_members(categories, self.consistency, self.contour_role)
             pc = pivot_consistency(z["tampered"], z["authentic"], member).mean()
         return {"ncl": ncl, "pc": pc, **per_branch}
+
+
+def _of_length_1(vectors: Tensor) -> bool:
+    """Whether vectors (…,d) are, but for rounding and those of zeros, which `normalize` leaves."""
+    length = vectors.detach().norm(dim=-1)
+    return bool(((length - 1).abs() < 0.02).logical_or(length < 0.02).all())
 
 
 def _precise(x: Tensor) -> Tensor:

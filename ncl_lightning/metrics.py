@@ -120,7 +120,7 @@ class ImageScores(ImageRows):
             raise ValueError(f"probability, mask and valid are {shapes}; all should be (B, 1, H, W)")
         if len(index) != len(probability):
             raise ValueError(f"{len(index)} indices for {len(probability)} images")
-        rows = self._place(index)
+        rows = self._place(torch.as_tensor(index))
         probability, mask, valid = probability.detach().float(), binary(mask), valid.bool()
         seen, judged = prepare(self.preset, probability, mask, valid)
         # a step in halves (`bf16-true`) makes halves of floats otherwise

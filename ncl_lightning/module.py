@@ -1,5 +1,6 @@
 """NCLModule: the pivot network and the NCL loss in a thin Lightning shell."""
 
+import difflib
 import math
 import os
 from collections.abc import Sequence
@@ -12,15 +13,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from ncl_lightning.checkpoints import load_checkpoint, take_weights
+from ncl_lightning.contracts import sound_output, sound_terms
 from ncl_lightning.conventions import SCORED_AT_ORIGINAL
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
 from ncl_lightning.localize import Localized, finite, in_unit_range, localize, look_twice, to_original
 from ncl_lightning.loss import NCLLoss
-from ncl_lightning.metrics import ImageScores
+from ncl_lightning.metrics import MEANS, ImageScores
 from ncl_lightning.network import PivotNetwork
-from ncl_lightning.own import instantiate
+from ncl_lightning.own import arguments_of, instantiate
 from ncl_lightning.resume import follow_the_folder, retune
 from ncl_lightning.table import ImageTable, Means
 
@@ -53,8 +55,8 @@ class NCLModule(LightningModule):
             Validation's `val/ncl` and `val/loss` are of each image by itself in any case.
         bce_weight: Weight of binary cross-entropy in the mask loss.
         dice_weight: Weight of the Dice loss in the mask loss.
-        lr: Learning rate of AdamW at its peak.
-        weight_decay: Weight decay of AdamW.
+        lr: Learning rate of the optimizer, AdamW, at its peak.
+        weight_decay: Weight decay of the optimizer.
         warmup: Share of the training steps over which the learning rate rises; a cosine to 0 follows.
         threshold: Pixels with a probability above this are predicted as tampered.
         copies: In tests and predictions, look for what a picture holds twice, too (`ncl_lightning.copies`). Validation,
@@ -73,6 +75,8 @@ class NCLModule(LightningModule):
             same network, or of `traces` with less depth or without blocks; `shipped` is the model in the package.
         network: A custom network instead: `{class_path, init_args}` with plain arguments.
         loss: A custom loss instead: `{class_path, init_args}` with plain arguments.
+        optimizer: A custom optimizer instead of AdamW, such as `{class_path: torch.optim.SGD, init_args: {momentum:
+            0.9}}`; it gets the weights first, `lr`, and `weight_decay` where it takes one.
     """
 
     mean: Tensor
@@ -112,6 +116,7 @@ class NCLModule(LightningModule):
         warm_start: str | None = None,
         network: dict[str, Any] | None = None,
         loss: dict[str, Any] | None = None,
+        optimizer: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -192,7 +197,8 @@ class NCLModule(LightningModule):
         # a compiled network is called by its name, a plain one by its method
         network = self.network if self.training or not self.hparams["compile"] else self.network.forward
         # of the weights' type, where all is in halves (`bf16-true`)
-        return network(((image - self.mean) / self.std).to(self.mean.dtype))
+        output = network(((image - self.mean) / self.std).to(self.mean.dtype))
+        return sound_output(output, image) if self.hparams["network"] else output
 
     def logits(self, image: Tensor, content: Tensor | None = None) -> Tensor:
         """Logits (B,1,H,W), fp32, of pictures as `forward` takes them; where wanted, with those of a second look.
@@ -270,9 +276,18 @@ class NCLModule(LightningModule):
         """Refuse to train in vain.
 
         Raises:
-            InputError: Training ends before the first validation, which chooses the checkpoint.
+            InputError: Training ends before the first validation, which chooses the checkpoint, or a callback monitors
+                a score that is none but by a letter.
         """
         trainer = self.trainer
+        if isinstance(self.loss, NCLLoss):
+            known = [f"val/{name}" for name in (*MEANS, *self.loss.TERMS)]
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                monitor = getattr(callback, "monitor", None) or known[0]
+                close = difflib.get_close_matches(monitor.lower(), known, n=1, cutoff=0.9)
+                # others may well be logged by callbacks of the user's own
+                if close and monitor not in known:
+                    raise InputError(f"{type(callback).__name__} monitors {monitor}: did you mean {close[0]}?")
         # an epoch's last batches make a step of their own, however few they are
         of_epoch, of_step = trainer.num_training_batches, trainer.accumulate_grad_batches
         epochs, steps = divmod(trainer.max_steps, math.ceil(of_epoch / of_step))
@@ -324,7 +339,7 @@ class NCLModule(LightningModule):
         except ValueError as error:
             # the network, the loss and their options do not go together
             raise InputError(f"model: {error}") from error
-        return terms
+        return sound_terms(terms, output.logits) if self.hparams["loss"] else terms
 
     def on_validation_start(self) -> None:
         """Make a table with a row for each image, so that none counts twice."""
@@ -404,8 +419,9 @@ class NCLModule(LightningModule):
         probability, _, highest = self._localized(batch["image"], batch["content"])
         for scores in at_network:
             scores.update(probability, batch["mask"], batch["valid"], batch["index"], highest, batch["authentic"])
-        maps = to_original(probability, batch)
-        for i, mask in enumerate(batch.get("original_mask", ())):
+        originals = batch.get("original_mask", ())
+        maps = to_original(probability, batch) if len(originals) else []
+        for i, mask in enumerate(originals):
             mask = mask[None].to(self.device)
             for scores in at_original:
                 valid, one = torch.ones_like(mask, dtype=torch.bool), slice(i, i + 1)
@@ -444,9 +460,14 @@ class NCLModule(LightningModule):
     # optimization
 
     def configure_optimizers(self) -> Any:
-        """AdamW; a linear warm-up, then a cosine to 0 over the planned steps."""
+        """AdamW, or the optimizer given; a linear warm-up, then a cosine to 0 over the planned steps."""
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+        made = self.hparams["optimizer"] or {"class_path": "torch.optim.AdamW"}
+        rates = {name: self.hparams[name] for name in ("lr", "weight_decay")}
+        twice = arguments_of(made).keys() & rates
+        if twice:
+            raise InputError(f"model.optimizer: {min(twice)} in its init_args; give model.{min(twice)}")
+        optimizer = instantiate(made, "model.optimizer", parameters, **rates)
         total = self.trainer.estimated_stepping_batches
         warm = max(1.0, self.hparams["warmup"] * total) if math.isfinite(total) else 100.0
 

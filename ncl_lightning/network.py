@@ -91,8 +91,8 @@ class PivotNetwork(nn.Module):
         self.multiple, channels, self.decoder_stride = self._probe(encoder, decoder)
         if stride % self.decoder_stride:
             raise ValueError(
-                f"stride is {stride}, but {decoder} gives features of stride {self.decoder_stride}: "
-                f"give a multiple of {self.decoder_stride}"
+                f"stride is {stride}, but {encoder if encoder == 'traces' else decoder} gives features of stride "
+                f"{self.decoder_stride}: give a multiple of {self.decoder_stride}"
             )
         self.branches = nn.ModuleDict({name: _convolution(channels, branch_channels, 3) for name in _BRANCHES})
         # a projection as in SimCLR and SupCon, one hidden layer
@@ -169,7 +169,9 @@ class PivotNetwork(nn.Module):
         for their gradients.
         """
         self.eval()
-        smallest = math.lcm(self.stride, int(self.encoder.output_stride))  # type: ignore[arg-type]
+        # an encoder of the user's own need not say it, by segmentation-models-pytorch's manual
+        coarsest = getattr(self.encoder, "output_stride", 2 ** getattr(self.encoder, "_depth", 5))
+        smallest = math.lcm(self.stride, int(coarsest))
         failure: Exception | None = None
         for multiple in (smallest * 2**j for j in range(5)):
             try:
@@ -268,7 +270,9 @@ def _known_encoder(name: str) -> bool:
 
 
 def _mismatch(encoder: str, decoder: str, error: Exception | None) -> str:
-    return f"encoder {encoder} and decoder {decoder} don't go together ({_brief(error)})"
+    # what make_dilated of segmentation-models-pytorch runs into
+    hint = ": the encoder has no get_stages, which it is dilated by" if isinstance(error, NotImplementedError) else ""
+    return f"encoder {encoder} and decoder {decoder} don't go together ({_brief(error)}{hint})"
 
 
 def _brief(error: Exception | None) -> str:

@@ -452,6 +452,12 @@ ACCUMULATED = ["--trainer.accumulate_grad_batches=2", "--trainer.max_epochs=-1"]
         (["--model.encoder=traces", "--model.options={width: true}"], "width is True"),
         (["--model.encoder=traces", "--model.options={blocks: 1}"], "blocks is 1"),
         (["--model.warmup=5"], "model.warmup is 5.0"),
+        (["--model.encoder=traces", "--model.options={}", "--model.stride=15"], "traces gives features of stride 4"),
+        (["--checkpoint.monitor=val/aucc"], "ModelCheckpoint monitors val/aucc: did you mean val/auc?"),
+        (
+            ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/Loss"],
+            "EarlyStopping monitors val/Loss: did you mean val/loss?",
+        ),
         (["--model.mean=[0.5, 0.5]"], "model.mean is [0.5, 0.5]"),
         (["--model.std=[1.0, 0.0, 1.0]"], "std above 0"),
         (["--trainer.max_epochs=-1", "--trainer.max_steps=1"], "no checkpoint could be chosen"),

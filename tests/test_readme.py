@@ -33,8 +33,9 @@ def test_commands_shown(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     for needed in sources_of(data_of(ROOT / "configs" / "protocols" / "mvss.yaml")):
         plant(tmp_path / "DATASETS", needed)
-    (source,) = [block for block in PYTHON if block.startswith("# mine.py")]
-    (tmp_path / "mine.py").write_text(source)
+    for block in PYTHON:
+        if named := re.match(r"# (\w+\.py)", block):
+            (tmp_path / named[1]).write_text(block)
     assert len(COMMANDS) >= 9
     # this checkout, wherever the installed one lies
     path = os.pathsep.join([str(tmp_path), str(ROOT)])

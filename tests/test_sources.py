@@ -107,6 +107,7 @@ def test_equal_stems_are_matched_within_sub_folders(tmp_path: Path) -> None:
         (["Tp/a.jpg", "Gt/a.png", "Gt/a_gt.png"], r"a\.png, a_gt\.png fit the same name"),
         (["Tp/x/a.jpg", "Tp/y/a.jpg", "Gt/a.png"], r"2 pictures without a mask"),
         (["Tp/a.jpg"], r"no Gt/ beside Tp/"),
+        (["Tp/a.jpg", "CASIA 2 Groundtruth/a_gt.png"], r"no Gt/ beside Tp/; for CASIA .* give casia2:"),
         (["Gt/a.png", "Au/b.jpg"], r"no Tp/ beside Gt/"),
         (["images/a.jpg", "authentic/b.jpg"], r"no masks/ beside images/"),
         (["a.jpg", "b.jpg"], r"expected Tp/ and Gt/.* holds a\.jpg, b\.jpg.* \.csv"),
