@@ -23,7 +23,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from ncl_lightning import scores
+from ncl_lightning import pixel_scores
 from ncl_lightning.metrics import ImageScores
 from ncl_lightning.module import NCLModule
 
@@ -65,12 +65,16 @@ def pictures(count: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
 def three_scores(probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """F1, IoU and AUC of each image by our functions, as ImageScores takes them."""
 
-    def counts(image: scores.Ranked) -> tuple[int, ...]:
-        (tp,), (fp,) = scores.counts_above(image, torch.tensor([0.5]))
-        return tp, fp, image.positives, scores.pairs_in_order(image), 2 * image.positives * image.negatives
+    def counts(image: pixel_scores.Ranked) -> tuple[int, ...]:
+        (tp,), (fp,) = pixel_scores.counts_above(image, torch.tensor([0.5]))
+        return tp, fp, image.positives, pixel_scores.pairs_in_order(image), 2 * image.positives * image.negatives
 
-    tp, fp, positives, pairs, total = torch.tensor(scores.each(counts, probability, mask, valid)).unbind(1)
-    return scores.f1_score(tp, fp, positives), scores.iou_score(tp, fp, positives), scores.ratio(pairs, total)
+    tp, fp, positives, pairs, total = torch.tensor(pixel_scores.each(counts, probability, mask, valid)).unbind(1)
+    return (
+        pixel_scores.f1_score(tp, fp, positives),
+        pixel_scores.iou_score(tp, fp, positives),
+        pixel_scores.ratio(pairs, total),
+    )
 
 
 def against_benco(

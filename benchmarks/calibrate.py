@@ -21,12 +21,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
 from ncl_lightning import NCLModule
+from ncl_lightning.camera import passed_on
 from ncl_lightning.checkpoints import load_checkpoint, named_checkpoint
 from ncl_lightning.cut import expected_cut
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import frame
 from ncl_lightning.sources import Picture, open_source
-from ncl_lightning.traces import passed_on
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

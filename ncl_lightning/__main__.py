@@ -22,8 +22,8 @@ COMMANDS = {
     "validate": ("score a checkpoint on the validation data", "ncl_lightning.cli"),
     "test": ("score a checkpoint on named test sets: tables and a report", "ncl_lightning.cli"),
     "predict": ("heat maps, masks and overlays of pictures", "ncl_lightning.cli"),
-    "runs": ("list the runs below a folder, best first, with what they differ in", "ncl_lightning.overview"),
-    "score": ("score maps that another tool made, by the definitions of `test`", "ncl_lightning.given_maps"),
+    "runs": ("list the runs below a folder, best first, with what they differ in", "ncl_lightning.runs"),
+    "score": ("score maps that another tool made, by the definitions of `test`", "ncl_lightning.score"),
     "compare": ("say which differences between results of test hold", "ncl_lightning.compare"),
     "robustness": (
         "score a checkpoint under blur, noise, JPEG, resizing, gamma, cropping",

@@ -15,7 +15,7 @@ import numpy as np
 
 from ncl_lightning.curves import points
 from ncl_lightning.files import write_json, write_text
-from ncl_lightning.pairing import FEWEST, Arm, Key, compare, load, one_run_each, too_few
+from ncl_lightning.paired_results import FEWEST, Arm, Key, compare, load, one_run_each, too_few
 from ncl_lightning.per_image import write_rows
 from ncl_lightning.plots import learning_curves
 from ncl_lightning.sweeps import Run

@@ -15,16 +15,16 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from ncl_lightning.auditpage import write_findings
+from ncl_lightning.audit_findings import ORDER, Finding, checked, copies, of_faults, patch_shares, shares, shortcuts
+from ncl_lightning.audit_page import write_findings
+from ncl_lightning.audit_picture import Record, inspect
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import Fault, collected, report
 from ncl_lightning.files import write_json
-from ncl_lightning.findings import ORDER, Finding, checked, copies, of_faults, patch_shares, shares, shortcuts
+from ncl_lightning.function_command import run_typed
 from ncl_lightning.images import Pair
-from ncl_lightning.inspection import Record, inspect
 from ncl_lightning.sources import BalancedSource, FileSource, open_source
 from ncl_lightning.synthetic import SyntheticSource
-from ncl_lightning.typed import run_typed
 
 _HEAD = ("split", "pictures", "tampered", "authentic", "patches authentic", "tampered", "contour")
 

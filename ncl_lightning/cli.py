@@ -2,14 +2,11 @@
 
 import argparse
 import difflib
-import errno
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +27,27 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ncl_lightning.checkpoints import SHIPPED, load_checkpoint, named_checkpoint
-from ncl_lightning.contrast import ContrastStatistics
+from ncl_lightning.class_path import left_unused
+from ncl_lightning.contrast_statistics import ContrastStatistics
 from ncl_lightning.curves import write_curves
 from ncl_lightning.data import ManipulationDataModule
-from ncl_lightning.errors import InputError, Stopped
+from ncl_lightning.endings import explained, refuse_lone_processes, which_was_killed
+from ncl_lightning.errors import InputError
 from ncl_lightning.files import run_of_checkpoint
 from ncl_lightning.helptext import explain
 from ncl_lightning.loss import NCLLoss
 from ncl_lightning.module import NCLModule
 from ncl_lightning.network import PivotNetwork
 from ncl_lightning.options import OF_LOSS, OF_NETWORK
-from ncl_lightning.own import left_unused
 from ncl_lightning.panels import Panels
 from ncl_lightning.predict import PredictionWriter
 from ncl_lightning.processes import is_first
 from ncl_lightning.progress import Bar, ProgressLines, Summary, quiet
 from ncl_lightning.provenance import record
-from ncl_lightning.requeue import handed_over, handover
 from ncl_lightning.results import ResultsWriter
-from ncl_lightning.runs import RunLogger, SaveRunConfig, output_folder, run_folder
-from ncl_lightning.stopping import StopOnSigterm, requeues
+from ncl_lightning.run_folder import RunLogger, SaveRunConfig, output_folder, run_folder
+from ncl_lightning.slurm import handed_over, handover, requeues
+from ncl_lightning.stopping import StopOnSigterm
 
 
 class NCLCLI(LightningCLI):
@@ -197,7 +195,7 @@ class NCLCLI(LightningCLI):
             init[quiet_option] = False
         init["trainer"]["callbacks"] = [*callbacks, StopOnSigterm()]
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
-        _refuse_lone_processes(trainer)
+        refuse_lone_processes(trainer)
         on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
         if on_cpu and trainer.world_size > 1 and options.trainer.sync_batchnorm:
             raise InputError("trainer.sync_batchnorm is for GPUs alone; leave it out on a CPU")
@@ -261,42 +259,11 @@ class NCLCLI(LightningCLI):
             self.trainer._default_root_dir = str(folder / job)  # type: ignore[attr-defined]
         try:
             self._run_to_its_end(subcommand)
-        except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"the device's memory is full ({str(error).partition('. ')[0]}); lower data.batch_size, data.size or "
-                "data.eval_batch_size, or data.max_size for pictures at their own size"
-            ) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        except BaseException as error:
+            told = explained(error, self.trainer, self.config[subcommand].ckpt_path, self._how_to_go_on, self._killed)
+            if told is None:
                 raise
-            file = error.filename2 or error.filename
-            raise InputError(
-                f"{file}: can't be written ({error.strerror}); make room there; {self._how_to_go_on()}"
-            ) from error
-        except (SystemExit, RuntimeError) as error:
-            signum = _stopped_by(error, self.trainer)
-            if signum:
-                raise Stopped(signum, self._how_to_go_on()) from error
-            if self._killed:
-                raise InputError(f"{self._killed} (is the memory full?); {self._how_to_go_on()}") from error
-            if self.trainer.world_size > 1 and _LOST.search(str(error)):
-                # the process that is gone has said why
-                raise SystemExit(1) from error
-            if "loading state_dict" not in str(error):
-                raise
-            path = self.config[subcommand].ckpt_path
-            raise InputError(
-                f"{path}: its weights don't fit the network that the options describe; "
-                "leave the model's options out (they travel in the checkpoint)"
-            ) from error
-        except Exception as error:
-            # other devices and nodes than torchrun or SLURM started processes for
-            if "in Lightning, but the " in str(error):
-                raise InputError(f"{error} {_as_started()}") from error
-            # no account, no key, no network
-            if type(error).__module__.partition(".")[0] != "wandb":
-                raise
-            raise InputError(f"wandb: {error}; log in with `wandb login`, or set WANDB_MODE=offline") from error
+            raise told from error
 
     def _run_to_its_end(self, subcommand: str) -> None:
         try:
@@ -304,7 +271,7 @@ class NCLCLI(LightningCLI):
         except BaseException as error:
             launcher = self.trainer.strategy.launcher
             if isinstance(launcher, _SubprocessScriptLauncher):
-                self._killed = _killed(launcher.procs) if _LOST.search(str(error)) else None
+                self._killed = which_was_killed(launcher.procs, error)
                 # the processes that it started wait for this one, for ever, and hold their devices
                 launcher.kill(signal.SIGKILL)
             for logger in self.trainer.loggers:
@@ -365,19 +332,6 @@ _WRITERS: dict[str, tuple[Callable[..., Callback], str]] = {
 }
 
 
-# what gloo says of a process that is gone
-_LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe")
-
-
-def _killed(processes: Sequence[subprocess.Popen[bytes]]) -> str | None:
-    """Which of these was killed, if any; an error of another one can be met before that one has quite ended."""
-    for rank, process in enumerate(processes, 1):
-        with suppress(subprocess.TimeoutExpired):
-            if process.wait(1) < 0:
-                return f"process {rank} was killed by {signal.Signals(-process.returncode).name}"
-    return None
-
-
 def _holds(callbacks: Sequence[Callback], kind: type[Callback]) -> bool:
     return any(isinstance(callback, kind) for callback in callbacks)
 
@@ -404,27 +358,12 @@ def _of_training(options: Any, given: Sequence[Callback], logged: bool) -> list[
     return [*callbacks, LearningRateMonitor()] if logged else callbacks
 
 
-def _refuse_lone_processes(trainer: Trainer) -> None:
-    """torchrun's, of which each would train a run of its own: to one device Lightning gives them no heed."""
-    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) != trainer.world_size:
-        raise InputError(
-            f"torchrun started {os.environ['WORLD_SIZE']} processes, of which {trainer.world_size} would work "
-            f"together. {_as_started()} --trainer.strategy ddp"
-        )
-
-
 def _warn_of_slow_halves(trainer: Trainer) -> None:
     """Say so where bfloat16, meant to be fast, is slow: a CPU without AVX-512 takes four times as long."""
     # built without oneDNN, as for Macs, torch can't be asked
     known = isinstance(trainer.accelerator, CPUAccelerator) and torch.backends.mkldnn.is_available()
     if known and str(trainer.precision).startswith("bf16") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         rank_zero_warn(f"this CPU is slow at precision {trainer.precision}: --trainer.precision 32-true is faster here")
-
-
-def _as_started() -> str:
-    """The devices and nodes that torchrun stands for; SLURM's are in Lightning's words."""
-    here, everywhere = (int(os.environ.get(name, 0)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    return f"Give --trainer.devices {here} --trainer.num_nodes {everywhere // here}" if here else ""
 
 
 def _stored_defaults(path: str, command: str, given: Any, parser: LightningArgumentParser) -> dict[str, Any]:
@@ -444,17 +383,6 @@ def _stored_defaults(path: str, command: str, given: Any, parser: LightningArgum
         stored.pop("model.encoder_weights", None)
     known = {action.dest for action in parser._actions}
     return {key: value for key, value in stored.items() if key in known}
-
-
-def _stopped_by(error: BaseException, trainer: Trainer) -> int | None:
-    """The signal that ended a command, where it is ours to say so; Lightning exits with 0 on SIGTERM, 1 on Ctrl-C."""
-    # Lightning kills all processes where one that it started fails; the first one speaks for them
-    if not trainer.is_global_zero:
-        return None
-    # a signal to the whole group ends data-loading workers too, and then that is the error
-    if trainer.received_sigterm:
-        return signal.SIGTERM
-    return signal.SIGINT if isinstance(error.__context__, KeyboardInterrupt) else None
 
 
 _OWN_MODULE = "a module of your own is for Python; here its parts may be your own, see docs/training.md"

@@ -19,10 +19,10 @@ from rich.table import Table
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
+from ncl_lightning.find_result import about, find_result, run_of, settings
+from ncl_lightning.function_command import Parser
 from ncl_lightning.options import cut, differing, short_names, text
-from ncl_lightning.pairing import FEWEST, Arm, compare, load, one_run_each, scored_at_one_size, too_few
-from ncl_lightning.tested import about, find_result, run_of, settings
-from ncl_lightning.typed import Parser
+from ncl_lightning.paired_results import FEWEST, Arm, compare, load, one_run_each, scored_at_one_size, too_few
 
 
 def show(found: Sequence[dict[str, Any]], level: float, differences: Mapping[str, str] | None = None) -> None:

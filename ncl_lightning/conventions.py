@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncl_lightning.imagelevel import image_counts, image_scores
+from ncl_lightning.image_level import image_counts, image_scores
 
 CONVENTIONS = ("benco", "mvss", "trufor")
 SCORED_AT_ORIGINAL = ("mvss", "trufor")

@@ -11,14 +11,14 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from ncl_lightning.datasets import Batch, EpochSampler, FixedSampler, ManipulationDataset, PredictionDataset, collate
-from ncl_lightning.entries import OnCount, entry, open_entry
 from ncl_lightning.errors import InputError
 from ncl_lightning.headers import check_headers, check_masks
 from ncl_lightning.holdout import hold_out
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
-from ncl_lightning.pictures import named_pictures
+from ncl_lightning.predict_inputs import named_pictures
 from ncl_lightning.processes import started_by_lightning
 from ncl_lightning.sampling import Draws, DrawSampler
+from ncl_lightning.source_entries import OnCount, entry, open_entry
 from ncl_lightning.sources import Source, SourceSpec
 from ncl_lightning.transforms import (
     Augmentation,

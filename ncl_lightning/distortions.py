@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ncl_lightning import traces
+from ncl_lightning import camera
 from ncl_lightning.errors import InputError
 from ncl_lightning.sources import Picture, Source
 
@@ -49,7 +49,7 @@ def noise(image: Image, variance: float, rng: np.random.Generator) -> Image:
 
 def jpeg(image: Image, quality: float, rng: np.random.Generator) -> Image:
     """JPEG at a quality of 1..100 and back, chroma halved as OpenCV does."""
-    return traces.jpeg(image, int(quality))
+    return camera.jpeg(image, int(quality))
 
 
 def resize(image: Image, factor: float, rng: np.random.Generator) -> Image:

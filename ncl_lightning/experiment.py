@@ -24,12 +24,12 @@ from rich.text import Text
 
 from ncl_lightning.arms import summarise
 from ncl_lightning.checkpoints import newest_checkpoint
+from ncl_lightning.child_process import run_logged
 from ncl_lightning.errors import InputError, Stopped, stop_on_sigterm
 from ncl_lightning.files import write_json
-from ncl_lightning.logged import run_logged
-from ncl_lightning.runs import has_trained
+from ncl_lightning.function_command import run_typed
+from ncl_lightning.run_folder import has_trained
 from ncl_lightning.sweeps import Run, expand, of_training, settings
-from ncl_lightning.typed import run_typed
 
 _ON_VALIDATION = (
     "runs are scored on their validation data, by which their best checkpoint was chosen. That serves to choose "

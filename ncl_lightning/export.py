@@ -12,8 +12,8 @@ from ncl_lightning.checkpoints import load_checkpoint, named_checkpoint
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import replacing
+from ncl_lightning.function_command import run_typed
 from ncl_lightning.leakage import LeakageGuard
-from ncl_lightning.typed import run_typed
 
 # whoever names one of these expects its format
 _OTHERS = (".onnx", ".safetensors", ".ts", ".torchscript", ".engine", ".tflite", ".pb", ".h5")

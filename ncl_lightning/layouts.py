@@ -16,7 +16,7 @@ import numpy as np
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import report
 from ncl_lightning.images import Mask, Pair, Pixels, find_images
-from ncl_lightning.matching import match, pair_up, stem, without_misfits
+from ncl_lightning.mask_matching import match, pair_up, stem, without_misfits
 
 # ---- finding files ----------------------------------------------------------------------------------------------
 

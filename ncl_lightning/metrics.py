@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ncl_lightning.conventions import CONVENTIONS, prepare, summarise
-from ncl_lightning.imagelevel import harmonic_mean, image_scores
+from ncl_lightning.image_level import harmonic_mean, image_scores
+from ncl_lightning.image_table import ImageRows, mean
 from ncl_lightning.intervals import bootstrap_interval
 from ncl_lightning.patches import binary
-from ncl_lightning.scores import (
+from ncl_lightning.pixel_scores import (
     Ranked,
     ap_score,
     best_cut,
@@ -26,7 +27,6 @@ from ncl_lightning.scores import (
     ratio,
     steps_of,
 )
-from ncl_lightning.table import ImageRows, mean
 
 GRID = torch.arange(101, dtype=torch.float32) / 100
 """Thresholds 0.00, 0.01, …, 1.00 at which counts are kept for curves and for the best threshold of a set."""
@@ -50,7 +50,7 @@ class ImageScores(ImageRows):
     images count apart, by the false-positive rate. A tampered one of which no tampered pixel is left (its region was
     lost in downscaling, or its mask is empty) is neither; at image level it is tampered. What is undefined is NaN and
     left out of its mean: AUC on an image tampered all over, everything on one without a valid pixel.
-    `ncl_lightning.scores` defines each score.
+    `ncl_lightning.pixel_scores` defines each score.
 
     The state is 14 counts, 2 counts at each of 101 thresholds and 2 floats: about 0.9 KB for an image of any size.
     Sums are exact (`math.fsum`), so the numbers are the same to the bit on 1, 2 or 3 processes.

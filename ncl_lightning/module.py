@@ -13,18 +13,19 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from ncl_lightning.checkpoints import load_checkpoint, take_weights
+from ncl_lightning.class_path import arguments_of, instantiate
 from ncl_lightning.contracts import sound_output, sound_terms
 from ncl_lightning.conventions import SCORED_AT_ORIGINAL
 from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
-from ncl_lightning.localize import Localized, finite, in_unit_range, localize, look_twice, to_original
-from ncl_lightning.loss import NCLLoss
+from ncl_lightning.image_table import ImageTable, Means
+from ncl_lightning.loss import Consistency, NCLLoss, Scope
+from ncl_lightning.maps import Localized, finite, in_unit_range, localize, look_twice, to_original
 from ncl_lightning.metrics import MEANS, ImageScores
 from ncl_lightning.network import PivotNetwork
-from ncl_lightning.own import arguments_of, instantiate
+from ncl_lightning.patches import ContourRole
 from ncl_lightning.resume import follow_the_folder, retune
-from ncl_lightning.table import ImageTable, Means
 
 
 class NCLModule(LightningModule):
@@ -94,12 +95,12 @@ class NCLModule(LightningModule):
         branch_channels: int = 64,
         embedding_dim: int = 128,
         temperature: float = 0.1,
-        contour_role: Literal["switch", "ignore", "tampered", "authentic"] = "switch",
-        consistency: Literal["all", "exclusive", "contour"] = "all",
+        contour_role: ContourRole = "switch",
+        consistency: Consistency = "all",
         lambda_ncl: float = 0.1,
         lambda_pc: float = 0.1,
         max_anchors: int = 0,
-        scope: Literal["image", "batch"] = "image",
+        scope: Scope = "image",
         bce_weight: float = 1.0,
         dice_weight: float = 1.0,
         lr: float = 1e-3,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, normalize, pad
 
 from ncl_lightning.blocks import MEAN, STD
+from ncl_lightning.patches import BRANCHES
 from ncl_lightning.trace_encoder import TraceEncoder
 
 DECODERS = {
@@ -94,7 +95,7 @@ class PivotNetwork(nn.Module):
                 f"stride is {stride}, but {encoder if encoder == 'traces' else decoder} gives features of stride "
                 f"{self.decoder_stride}: give a multiple of {self.decoder_stride}"
             )
-        self.branches = nn.ModuleDict({name: _convolution(channels, branch_channels, 3) for name in _BRANCHES})
+        self.branches = nn.ModuleDict({name: _convolution(channels, branch_channels, 3) for name in BRANCHES})
         # a projection as in SimCLR and SupCon, one hidden layer
         self.projections = nn.ModuleDict(
             {
@@ -103,7 +104,7 @@ class PivotNetwork(nn.Module):
                     nn.ReLU(),
                     nn.Conv2d(branch_channels, embedding_dim, 1),
                 )
-                for name in _BRANCHES
+                for name in BRANCHES
             }
         )
         self.fuse = _convolution(2 * branch_channels, branch_channels, 1)
@@ -203,7 +204,6 @@ def _framed(image: Tensor, height: int, width: int) -> Tensor:
     return pad(image, (0, right, 0, down), mode="replicate" if small else "reflect")
 
 
-_BRANCHES = ("tampered", "authentic")
 # what segmentation-models-pytorch raises on names and options that it can't combine
 _COMPLAINTS = (
     KeyError,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ncl_lightning.own import arguments_of
+from ncl_lightning.class_path import arguments_of
 
 _LONGEST = 60  # letters of a value in a table
 OF_NETWORK = (

@@ -11,7 +11,7 @@ from ncl_lightning import draw
 from ncl_lightning.datasets import Batch
 from ncl_lightning.images import write_image
 from ncl_lightning.patches import categorise, patch_grid
-from ncl_lightning.runs import of_all_processes, run_folder
+from ncl_lightning.run_folder import of_all_processes, run_folder
 
 _LEAST, _MOST = 128, 512  # pixels, the longer side of a picture in a panel
 

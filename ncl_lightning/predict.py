@@ -22,11 +22,11 @@ from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
 from ncl_lightning.evidence import FORMULA, examine
 from ncl_lightning.files import file_hash, replacing, write_json
-from ncl_lightning.gallery import SHOWN, Predicted, preview, stands_out, write_gallery
 from ncl_lightning.images import IMAGE_SUFFIXES, write_image
 from ncl_lightning.per_image import write_rows
-from ncl_lightning.pictures import OUTPUTS, RAW, named_paths, named_pictures, output_file, output_stems
-from ncl_lightning.runs import environment, of_all_processes
+from ncl_lightning.predict_inputs import OUTPUTS, RAW, named_paths, named_pictures, output_file, output_stems
+from ncl_lightning.predict_page import SHOWN, Predicted, preview, stands_out, write_gallery
+from ncl_lightning.run_folder import environment, of_all_processes
 from ncl_lightning.untouched import untouched_of
 
 _LEAST = 64  # pixels of the shorter side: smaller ones hold some few blocks of JPEG

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ncl_lightning.camera import ROUGHENING, SMOOTHING, Pixels, add_noise, alter
 from ncl_lightning.regions import LARGEST, Region, pick
-from ncl_lightning.traces import ROUGHENING, SMOOTHING, Pixels, add_noise, alter
 
 Plain = Literal["rough", "smooth"] | None
 

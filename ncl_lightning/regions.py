@@ -5,8 +5,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ncl_lightning.camera import Pixels
 from ncl_lightning.deadleaves import outlines
-from ncl_lightning.traces import Pixels
 
 Region = NDArray[np.bool_]
 

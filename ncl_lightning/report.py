@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ncl_lightning import draw, plots
-from ncl_lightning.examples import Example
 from ncl_lightning.page import write_page
-from ncl_lightning.pairing import FEWEST
+from ncl_lightning.paired_results import FEWEST
 from ncl_lightning.per_image import Row
+from ncl_lightning.report_examples import Example
 
 LABELS = {
     "f1": "F1",

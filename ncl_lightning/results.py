@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from ncl_lightning.datasets import Batch
-from ncl_lightning.examples import examples
 from ncl_lightning.files import make_folder, run_of_checkpoint, write_json
 from ncl_lightning.leakage import leaks
 from ncl_lightning.metrics import ImageScores
 from ncl_lightning.module import AT_ORIGINAL, plain
 from ncl_lightning.per_image import image_rows, write_rows
 from ncl_lightning.report import SetReport, write_report
-from ncl_lightning.runs import environment, of_all_processes
+from ncl_lightning.report_examples import examples
+from ncl_lightning.run_folder import environment, of_all_processes
 
 # four do not fit into 80 columns
 SHOWN = ("f1", "iou", "auc")

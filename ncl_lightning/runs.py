@@ -1,209 +1,191 @@
-"""A run's folder: config.yaml, metrics.csv, curves.png, checkpoints/ and panels/ in one place, with or without W&B."""
+"""`runs [FOLDER]`: a line for each run below a folder, best first. It reads no checkpoint, and needs no torch."""
 
-import platform
-import shlex
-import shutil
+import math
 import sys
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import torch.distributed as dist
 import yaml
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from ncl_lightning.checkpoints import beside_checkpoint
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import read_metrics
-from ncl_lightning.options import cut, differing, flat, text
+from ncl_lightning.find_result import newest_result, sets_of
+from ncl_lightning.function_command import Parser
+from ncl_lightning.options import cut, differing, flat, in_use, short_names, text
+from ncl_lightning.per_image import write_rows
 
-T = TypeVar("T")
-_PLAIN = (bool, int, float, str)
+# a tenth of the time of yaml's own, where its C library is there
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SHOWN = ("val/f1", "val/auc")
+_TEST = ("f1", "auc")
+# what does not move a run's scores
+_IDLE = (
+    "data.test", "data.predict", "data.num_workers", "data.eval_batch_size", "data.leakage", "data.counts",
+    "trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar", "trainer.enable_model_summary",
+)  # fmt: skip
 
 
-def _rank() -> int:
-    return int(getattr(rank_zero_only, "rank", 0))
+@dataclass(frozen=True)
+class RunLine:
+    """What is known of a run.
 
-
-class RunLogger(CSVLogger):
-    """CSVLogger that claims its folder at once, so that runs which start together never share one.
-
-    Given a `version` that exists (a run that resumes), it goes on writing there: the rows up to `keep_step` stay.
+    Attributes:
+        name: Its folder, below the one that was asked for.
+        began: When it began, or last went on: when its config.yaml was written.
+        state: `finished`, or how far it came: `step 120 of 400`, `epoch 3 of 8`.
+        steps: Training steps done, as far as metrics.csv says.
+        seed: That of `seed_everything`.
+        options: Its model, data and trainer options, flat.
+        monitor: The score by which best.ckpt is chosen, `val/f1` unless it was told otherwise.
+        worse: Whether a higher one is worse, as of a loss.
+        best: Its `val/…` scores where that was best; empty before the first validation.
+        best_step: The training steps done by then, as the terminal prints them.
+        tests: F1 and AUC of each set of its newest test.
     """
 
-    def __init__(self, save_dir: Path, version: str | None = None, keep_step: int = -1) -> None:
-        super().__init__(save_dir.absolute(), name="", version=version, flush_logs_every_n_steps=50)
-        self.keep_step = keep_step
-        self._made: Path | None = None
-
-    def _get_next_version(self) -> int:
-        version = super()._get_next_version()
-        if _rank() != 0:
-            return version
-        while True:
-            try:
-                self._made = _make_new(Path(self.root_dir, f"version_{version}"))
-                return version
-            except FileExistsError:
-                version += 1
-
-    def claim(self) -> None:
-        """Make the folder of a new run that has a name.
-
-        Raises:
-            InputError: There is one, or it can't be made.
-        """
-        if self._version is None or self.keep_step >= 0:
-            return
-        folder = Path(self.log_dir)
-        try:
-            if _rank() == 0:
-                self._made = _make_new(folder)
-        except FileExistsError:
-            last = folder / "checkpoints" / "last.ckpt"
-            other = f"go on with it by --ckpt_path {last}" if last.is_file() else "remove it: it has no last.ckpt"
-            raise InputError(f"{folder}: there is a run of that name; give another --name, or {other}") from None
-
-    def give_up(self) -> None:
-        """Remove the folder of a new run that came to no training step: mended, it may have its name."""
-        if self._made and not has_trained(self._made):
-            shutil.rmtree(self._made, ignore_errors=True)
-
-    @property
-    def experiment(self) -> Any:
-        """The writer; a run that resumes keeps its rows."""
-        if self._experiment is None and _rank() == 0:
-            file = Path(self.log_dir, "metrics.csv")
-            rows = [row for row in read_metrics(file) if int(row["step"]) <= self.keep_step]
-            writer = super().experiment
-            if rows:
-                writer.metrics.extend(rows)
-                writer.save()
-            return writer
-        return super().experiment
+    name: str
+    began: datetime
+    state: str
+    steps: int
+    seed: Any
+    options: dict[str, Any]
+    monitor: str
+    worse: bool
+    best: dict[str, float]
+    best_step: int | None
+    tests: dict[str, dict[str, float | None]]
 
 
-def _make_new(folder: Path) -> Path:
-    """Make a run's folder, and return it.
+def read_runs(folder: Path) -> list[RunLine]:
+    """The runs below a folder, best first: by what chose their best.ckpt, where that is the same, else by `val/f1`.
+
+    Those without any validation are last, by name.
 
     Raises:
-        FileExistsError: There is one.
-        InputError: It can't be made.
+        InputError: There is none, or a file of one is damaged.
     """
+    found = [line for config in sorted(folder.rglob("config.yaml")) if (line := read_run(config.parent, folder))]
+    if not found:
+        raise InputError(f"{folder}: no run below it (no config.yaml of a `fit`); give the folder that holds runs")
+    alike = len({(line.monitor, line.worse) for line in found}) == 1
+    monitor, worse = (found[0].monitor, found[0].worse) if alike else (_SHOWN[0], False)
+
+    def order(line: RunLine) -> float:
+        value = line.best.get(monitor)
+        return math.inf if value is None else value if worse else -value
+
+    return sorted(found, key=order)
+
+
+def read_run(folder: Path, root: Path) -> RunLine | None:
+    """A run as its files tell it; None where config.yaml is no run's, as W&B's.
+
+    Raises:
+        InputError: A file is damaged.
+    """
+    config = _config(folder / "config.yaml")
+    if not all(isinstance(config.get(part), dict) for part in ("model", "data", "trainer")):
+        return None
+    rows = read_metrics(folder / "metrics.csv")
+    steps = max((int(row["step"]) + 1 for row in rows), default=0)
+    chooses = config.get("checkpoint") or {}
+    monitor, worse = chooses.get("monitor") or _SHOWN[0], chooses.get("mode") == "min"
+    validated = [row for row in rows if row.get(monitor)]
+    top = (min if worse else max)(validated, key=lambda row: float(row[monitor]), default={})
+    tested = newest_result(folder)
+    return RunLine(
+        name=folder.relative_to(root).as_posix(),
+        began=datetime.fromtimestamp((folder / "config.yaml").stat().st_mtime),
+        state=_state(config["trainer"], rows, steps),
+        steps=steps,
+        seed=config.get("seed_everything"),
+        options=flat({"model": in_use(config["model"]), "data": config["data"], "trainer": config["trainer"]}),
+        monitor=monitor,
+        worse=worse,
+        best={key: float(value) for key, value in top.items() if key.startswith("val/") and value},
+        best_step=int(top["step"]) + 1 if top else None,
+        tests={
+            name: {score: scores.get(score) for score in _TEST}
+            for name, scores in (sets_of(tested) if tested else {}).items()
+        },
+    )
+
+
+def _config(file: Path) -> dict[str, Any]:
     try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise InputError(
-            f"{folder}: can't be made ({error.strerror}); give another --trainer.default_root_dir"
-        ) from error
-    return folder
+        config = yaml.load(file.read_text(encoding="utf-8"), _LOADER)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{file}: can't be read ({' '.join(str(error).split())}); move it away") from error
+    return config if isinstance(config, dict) else {}
 
 
-def run_folder(trainer: Trainer) -> Path | None:
-    """The folder of the run (on the first process; None where nothing is logged)."""
-    for logger in trainer.loggers:
-        if isinstance(logger, CSVLogger):
-            return Path(logger.log_dir)
-    return None
+def _state(trainer: dict[str, Any], rows: Sequence[dict[str, str]], steps: int) -> str:
+    """Whether a run came as far as it was to, and if not, how far."""
+    planned, epochs = trainer.get("max_steps") or -1, trainer.get("max_epochs") or -1
+    # what is logged at an epoch's end
+    done = max((int(row["epoch"]) + 1 for row in rows if row.get("train/loss")), default=0)
+    if 0 < planned <= steps or 0 < epochs <= done:
+        return "finished"
+    if planned > 0:
+        return f"step {steps} of {planned}"
+    return f"epoch {done} of {epochs}" if epochs > 0 else f"step {steps}"
 
 
-def of_all_processes(mine: T) -> list[T]:
-    """What each process has, in the order of their ranks; every process must call it."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [mine]
-    everyone: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(everyone, mine)
-    return everyone
+def _table(found: Sequence[RunLine]) -> Table:
+    names = short_names([key for key in differing([line.options for line in found]) if key not in _IDLE])
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for head in ("run", "began", "state", "seed", *names.values(), *_SHOWN, "at step", "test: F1, AUC"):
+        right = head in ("seed", *_SHOWN, "at step")
+        table.add_column(escape(head), overflow="fold", justify="right" if right else "left")
+    for line in found:
+        cells = [line.name, f"{line.began:%m-%d %H:%M}", line.state, text(line.seed)]
+        cells += [cut(text(line.options[key])) if key in line.options else "" for key in names]
+        cells += [*(_number(line.best.get(score)) for score in _SHOWN)]
+        cells += ["" if line.best_step is None else str(line.best_step)]
+        cells += ["\n".join(f"{name} {', '.join(map(_number, s.values()))}" for name, s in line.tests.items())]
+        table.add_row(*map(escape, cells))
+    return table
 
 
-def output_folder(kind: str, given: str | None, checkpoint: str | None) -> Path:
-    """Where `test` and `predict` write: the folder given, or `<kind>-<time>` beside the checkpoint."""
-    if given:
-        return Path(given)
-    beside = beside_checkpoint(checkpoint) if checkpoint else Path()
-    # to the millisecond, for commands that are started together
-    return beside / f"{kind}-{datetime.now().strftime('%Y-%m-%d_%H-%M-%S-%f')[:-3]}"
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
-class SaveRunConfig(SaveConfigCallback):
-    """Saves config.yaml into the run's folder, whatever the first logger is."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write on the first process, before training starts."""
-        folder = run_folder(trainer)
-        if stage == "fit" and folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            # but what it resumed from: with --config and another --ckpt_path, the later one would win
-            config = self.config.clone()
-            config.pop("ckpt_path", None)
-            # nor would a second run of this config find its name free
-            config.pop("name", None)
-            _keep_other_options(folder / "config.yaml", yaml.safe_load(self.parser.dump(config, skip_none=False)))
-            self.parser.save(config, folder / "config.yaml", skip_none=False, overwrite=True)
-        # the module's and the data's options are logged by themselves
-        trained = {name: value for name, value in self.config.trainer.as_dict().items() if isinstance(value, _PLAIN)}
-        for logger in trainer.loggers if stage == "fit" else ():
-            if not isinstance(logger, CSVLogger):
-                logger.log_hyperparams({"seed_everything": self.config.seed_everything, "trainer": trained})
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Make the folder of the checkpoints: it is there from the first training step on."""
-        folder = run_folder(trainer)
-        if batch_idx == 0 and trainer.is_global_zero and folder is not None:
-            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+def _rows(found: Sequence[RunLine]) -> list[dict[str, Any]]:
+    """Everything of each run, in columns that all have."""
+    rows = [
+        {"run": line.name, "began": f"{line.began:%Y-%m-%dT%H:%M:%S}", "state": line.state, "steps": line.steps}
+        | {"seed": line.seed, "best_step": line.best_step}
+        | line.best
+        | {f"test/{name}/{score}": value for name, scores in line.tests.items() for score, value in scores.items()}
+        | {key: value if isinstance(value, int | float | str) else text(value) for key, value in line.options.items()}
+        for line in found
+    ]
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return [{key: row.get(key) for key in columns} for row in rows]
 
 
-def _keep_other_options(file: Path, options: dict[str, Any]) -> None:
-    """Where a run goes on with other options, say so, and keep the earlier ones beside them."""
-    if not file.is_file():
-        return
-    # what a user made of it is no matter
-    found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    before, now = flat(found if isinstance(found, dict) else {}), flat(options)
-    if before == now:
-        return
-    changed = differing([before, now])
-    kept = file.with_name(f"config-{datetime.fromtimestamp(file.stat().st_mtime):%Y-%m-%d_%H-%M-%S}.yaml")
-    file.rename(kept)
-    words = ", ".join(f"{key} {cut(text(before[key]))} -> {cut(text(now[key]))}" for key in changed)
-    # options that one version has and another has not
-    if changed:
-        rank_zero_warn(f"the run goes on with other options than it had: {words}; {kept} has the earlier ones")
-
-
-def has_trained(root: Path) -> bool:
-    """Whether a run below a folder has come as far as its first training step."""
-    return any(root.glob("**/checkpoints"))
-
-
-# what trains, and what decodes and resizes pictures
-_DECISIVE = ("ncl_lightning", "torch", "lightning", "numpy", "opencv-python", "pillow", "pillow-heif")
-
-
-def environment(trainer: Trainer) -> dict[str, Any]:
-    """Versions and machine, as far as they decide a number."""
-    return {
-        **made_by(),
-        "accelerator": trainer.accelerator.__class__.__name__,
-        "precision": str(trainer.precision),
-        "processes": trainer.world_size,
-    }
-
-
-def made_by() -> dict[str, Any]:
-    """When, by which command, and by which versions."""
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": shlex.join(["python", "-m", "ncl_lightning", *sys.argv[1:]]),
-        "versions": {name: version(name) for name in _DECISIVE},
-        "python": platform.python_version(),
-    }
+def main() -> int:
+    """Run the command line."""
+    parser = Parser(
+        prog="python -m ncl_lightning runs",
+        description="The runs below a folder, best first by what chose their best.ckpt (val/f1 where that is not the "
+        "same for all), with the options in which they differ and the validation scores of that checkpoint.",
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("runs"), metavar="FOLDER", help="default: runs")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all options and scores there, too")
+    options = parser.parse_args(sys.argv[2:])
+    found = read_runs(options.folder)
+    # a file or a pipe is as wide as it must be
+    Console(width=None if sys.stdout.isatty() else 10_000).print(_table(found), highlight=False)
+    if options.csv:
+        write_rows(options.csv, _rows(found))
+        print(f"all options and scores: {options.csv}")
+    return 0

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ncl_lightning.class_path import instantiate
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import report
 from ncl_lightning.images import Pair, find_images
 from ncl_lightning.layouts import BENCHMARKS, benchmark_pairs, folder_pairs
-from ncl_lightning.own import instantiate
 
 SourceSpec = str | dict[str, Any]
 SHEET = "contact_sheet.png"

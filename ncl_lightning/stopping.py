@@ -5,14 +5,9 @@ from types import FrameType
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-
-def requeues(trainer: Trainer) -> bool:
-    """True where SLURM's signals are Lightning's to handle: it saves, and gives the job again."""
-    cluster = trainer._accelerator_connector.cluster_environment
-    return isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue
+from ncl_lightning.slurm import requeues
 
 
 class StopOnSigterm(Callback):

@@ -9,11 +9,11 @@ from rich.progress import track
 from ncl_lightning import draw
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import write_json
+from ncl_lightning.function_command import run_typed
 from ncl_lightning.images import write_image
 from ncl_lightning.per_image import write_rows
 from ncl_lightning.sources import SHEET, Picture, Source, open_source
 from ncl_lightning.synthetic import SyntheticSource
-from ncl_lightning.typed import run_typed
 
 _SHEET = 24
 # of the photographs, by part; each part has its own

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ncl_lightning.camera import SMALLEST, Camera, Pixels, add_noise, history, light_of, passed_on
 from ncl_lightning.deadleaves import scene
 from ncl_lightning.errors import InputError
 from ncl_lightning.images import read_image
 from ncl_lightning.recipes import Plain, blend, copy_move, remove, retouch, splice
 from ncl_lightning.regions import Region, shape
 from ncl_lightning.sources import Picture
-from ncl_lightning.traces import SMALLEST, Camera, Pixels, add_noise, history, light_of, passed_on
 
 SHARES: Mapping[str, float] = {"splice": 0.35, "copy_move": 0.2, "remove": 0.2, "retouch": 0.25}
 

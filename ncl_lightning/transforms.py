@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ncl_lightning.blocks import SIDE
-from ncl_lightning.own import instantiate
+from ncl_lightning.class_path import instantiate
 
 TrainSizing = Literal["resize", "crop", "pad"]
 EvalSizing = Literal["resize", "pad", "native"]

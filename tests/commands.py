@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
-_COMMANDS = ("cli", "audit", "compare", "experiment", "export", "given_maps", "robustness", "synthesize")
+_COMMANDS = ("cli", "audit", "compare", "experiment", "export", "score", "robustness", "synthesize")
 _FORKS.set_forkserver_preload([f"ncl_lightning.{name}" for name in _COMMANDS])
 
 

@@ -13,8 +13,8 @@ from conftest import command, make_set
 from PIL import Image
 
 from ncl_lightning.audit import audit, walked
+from ncl_lightning.audit_findings import CHECKS, SEVERITIES
 from ncl_lightning.errors import InputError
-from ncl_lightning.findings import CHECKS, SEVERITIES
 from ncl_lightning.sources import open_source
 from ncl_lightning.synthetic import SyntheticSource
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ncl_lightning.blocks import _luma, _rounded, block_traces, grid_start
+from ncl_lightning.camera import jpeg
 from ncl_lightning.module import NCLModule
-from ncl_lightning.traces import jpeg
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

@@ -15,10 +15,10 @@ from conftest import command, make_set, succeed
 
 from ncl_lightning.compare import show
 from ncl_lightning.errors import InputError
+from ncl_lightning.find_result import find_result, newest_result, run_of, settings
 from ncl_lightning.options import cut, differing, short_names, text
-from ncl_lightning.pairing import SCORES, Arm, compare, load, pair
+from ncl_lightning.paired_results import SCORES, Arm, compare, load, pair
 from ncl_lightning.per_image import Row, read_rows, write_rows
-from ncl_lightning.tested import find_result, newest_result, run_of, settings
 
 
 def result(folder: Path, f1: list[float | None], offset: float = 0.0, name: str = "set") -> Path:

@@ -11,10 +11,10 @@ import torch
 from conftest import succeed
 from numpy.typing import NDArray
 
+from ncl_lightning.camera import Camera, add_noise, jpeg
 from ncl_lightning.copies import OFF_GRID, copies_of, find_copies, with_copies
 from ncl_lightning.deadleaves import scene
 from ncl_lightning.module import NCLModule
-from ncl_lightning.traces import Camera, add_noise, jpeg
 
 Pixels = NDArray[np.uint8]
 

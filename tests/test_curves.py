@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY, succeed
 
 from ncl_lightning.curves import points, write_curves
-from ncl_lightning.runs import RunLogger
+from ncl_lightning.run_folder import RunLogger
 
 HEAD = "epoch,step,train/loss,val/auc,val/f1,val/loss\n"
 

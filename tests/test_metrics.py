@@ -13,12 +13,12 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from sklearn import metrics as sk
 from torch import Tensor
 
-from ncl_lightning import scores
+from ncl_lightning import pixel_scores
 from ncl_lightning.conventions import away_from
-from ncl_lightning.imagelevel import image_scores
+from ncl_lightning.image_level import image_scores
+from ncl_lightning.image_table import ImageTable, Means, mean
 from ncl_lightning.intervals import bootstrap_interval, paired_difference
 from ncl_lightning.metrics import GRID, ImageScores
-from ncl_lightning.table import ImageTable, Means, mean
 
 Batch = tuple[Tensor, Tensor, Tensor]
 LARGEST: dict[str, float] = defaultdict(float)
@@ -129,7 +129,7 @@ def test_pixel_scores_match_sklearn(case: Batch, threshold: float) -> None:
 def test_auc_matches_sklearn(case: Batch) -> None:
     p, m = flat(*case)
     expected = sk.roc_auc_score(m, p) if m.any() and not m.all() else float("nan")
-    agrees("sklearn auc", scores.auc(*case)[0], expected)
+    agrees("sklearn auc", pixel_scores.auc(*case)[0], expected)
     agrees("sklearn auc", one_image(case)["auc"], expected)
 
 
@@ -223,7 +223,7 @@ def test_auc_of_any_ties(pixels: list[tuple[float, bool]]) -> None:
     case = (p, m, torch.ones_like(m))
     values, labels = flat(*case)
     wins = [float(a > b) + 0.5 * float(a == b) for a in values[labels] for b in values[~labels]]
-    agrees("pairwise auc", scores.auc(*case)[0], np.mean(wins) if wins else float("nan"))
+    agrees("pairwise auc", pixel_scores.auc(*case)[0], np.mean(wins) if wins else float("nan"))
 
 
 @settings(max_examples=60, deadline=None)
@@ -231,8 +231,8 @@ def test_auc_of_any_ties(pixels: list[tuple[float, bool]]) -> None:
 def test_best_cut_is_exhaustive(seed: int, ties: int, inverted: bool) -> None:
     case = random_batch(seed, ties, (3, 5))
     for i in range(4):
-        (ranked,) = scores.each(lambda image: image, *rows_of(case, [i]))
-        tp, fp, threshold = scores.best_cut(ranked, scores.steps_of(ranked), inverted)
+        (ranked,) = pixel_scores.each(lambda image: image, *rows_of(case, [i]))
+        tp, fp, threshold = pixel_scores.best_cut(ranked, pixel_scores.steps_of(ranked), inverted)
         p, m = flat(*rows_of(case, [i]))
         cuts = [(p <= t) if inverted else (p > t) for t in (-1.0, *p)]
         best = max(2 * (c & m).sum() / max(1, c.sum() + m.sum()) for c in cuts)
@@ -243,7 +243,7 @@ def test_best_cut_is_exhaustive(seed: int, ties: int, inverted: bool) -> None:
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_counts_at_every_threshold(batch: Batch) -> None:
-    counts = np.stack(scores.each(lambda image: scores.counts_above(image, GRID), *batch))
+    counts = np.stack(pixel_scores.each(lambda image: pixel_scores.counts_above(image, GRID), *batch))
     for k in range(0, 101, 10):
         for i in range(len(counts)):
             p, m = flat(*rows_of(batch, [i]))
@@ -614,7 +614,7 @@ def test_mean_is_rounded_once() -> None:
 
 def test_an_empty_batch_has_no_scores() -> None:
     nothing = torch.zeros(0, 1, 4, 4)
-    assert scores.auc(nothing, nothing, nothing.bool()).shape == (0,)
+    assert pixel_scores.auc(nothing, nothing, nothing.bool()).shape == (0,)
 
 
 def test_threads_change_nothing() -> None:
@@ -636,7 +636,7 @@ def test_threads_change_nothing() -> None:
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
     expected = sk.roc_auc_score(mask[4].flatten(), probability[4].flatten())
-    assert scores.auc(probability, mask, valid)[4].item() == pytest.approx(expected, abs=1e-12)
+    assert pixel_scores.auc(probability, mask, valid)[4].item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_tampered_picture_whose_region_is_lost_is_no_authentic_one() -> None:

@@ -11,8 +11,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.utils.data import DistributedSampler, TensorDataset
 
+from ncl_lightning.image_table import ImageTable
 from ncl_lightning.metrics import ImageScores
-from ncl_lightning.table import ImageTable
 
 GRID = list(itertools.product(range(1, 13), range(1, 5)))
 TIMEOUT = 120

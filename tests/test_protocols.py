@@ -11,9 +11,9 @@ import yaml
 from conftest import ROOT, TINY, command, make_set, succeed
 
 from ncl_lightning.data import ManipulationDataModule
-from ncl_lightning.entries import entry, open_entry
 from ncl_lightning.errors import InputError
 from ncl_lightning.layouts import BENCHMARKS
+from ncl_lightning.source_entries import entry, open_entry
 
 PROTOCOLS = sorted((ROOT / "configs" / "protocols").glob("*.yaml"))
 

@@ -18,8 +18,8 @@ from conftest import ROOT, make_set, succeed
 from sklearn.metrics import f1_score
 
 from ncl_lightning.draw import heat
-from ncl_lightning.examples import choose
 from ncl_lightning.per_image import KEPT, read_rows, write_rows
+from ncl_lightning.report_examples import choose
 
 MEANS = ("f1", "iou", "auc", "ap", "precision", "recall", "accuracy", "f1_permuted", "f1_best", "f1_all_tampered")
 

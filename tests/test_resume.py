@@ -12,7 +12,7 @@ from conftest import TINY, command, logged, make_set, succeed
 
 from ncl_lightning.checkpoints import find_checkpoint
 from ncl_lightning.resume import follow_the_folder
-from ncl_lightning.runs import _keep_other_options
+from ncl_lightning.run_folder import _keep_other_options
 
 BY_STEPS = ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=2", "--trainer.max_epochs=-1"]
 

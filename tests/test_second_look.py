@@ -11,7 +11,7 @@ from conftest import TINY, command, make_set, succeed
 from ncl_lightning import NCLModule
 from ncl_lightning.checkpoints import SHIPPED, load_checkpoint
 from ncl_lightning.errors import InputError
-from ncl_lightning.localize import look_twice
+from ncl_lightning.maps import look_twice
 from ncl_lightning.synthetic import SyntheticSource
 
 

@@ -1,6 +1,7 @@
-"""Imports point one way, down."""
+"""Imports point one way, down, and every file can be found."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -24,3 +25,8 @@ def test_imports_point_one_way() -> None:
     # raises CycleError, which names the modules
     order = list(TopologicalSorter(modules).static_order())
     assert order.index("loss") < order.index("module") < order.index("cli")
+
+
+def test_every_file_has_its_place_in_the_layout() -> None:
+    named = re.findall(r"`(\w+\.py)`", (ROOT / "docs" / "layout.md").read_text())
+    assert sorted(named) == sorted(file.name for file in PACKAGE.glob("*.py"))

@@ -14,13 +14,13 @@ import pytest
 from conftest import ROOT
 
 from ncl_lightning import recipes, synthetic
+from ncl_lightning.camera import Camera, add_noise, alter, history, jpeg, light_of, passed_on
 from ncl_lightning.copies import find_copies
 from ncl_lightning.deadleaves import outlines, scene
 from ncl_lightning.errors import InputError
 from ncl_lightning.recipes import REACH, blend, copy_move, match_colour, remove, retouch, splice
 from ncl_lightning.regions import pick, segment, shape
 from ncl_lightning.synthetic import SHARES, SyntheticSource
-from ncl_lightning.traces import Camera, add_noise, alter, history, jpeg, light_of, passed_on
 
 RECIPES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "splice": splice,

@@ -8,6 +8,7 @@ import sys
 from hashlib import blake2b
 from pathlib import Path
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 
@@ -25,3 +26,9 @@ def handed_over(root: Path) -> Path | None:
     name = handover()
     found = root.glob(f"**/{name}/hpc_ckpt_*.ckpt") if name else ()
     return max(found, key=lambda file: int(file.stem.rpartition("_")[2]), default=None)
+
+
+def requeues(trainer: Trainer) -> bool:
+    """True where SLURM's signals are Lightning's to handle: it saves, and gives the job again."""
+    cluster = trainer._accelerator_connector.cluster_environment
+    return isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue

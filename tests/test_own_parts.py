@@ -21,7 +21,7 @@ from ncl_lightning.loss import NCLLoss
 from ncl_lightning.module import NCLModule
 from ncl_lightning.network import PivotNetwork, PivotOutput
 from ncl_lightning.options import OF_LOSS, OF_NETWORK, text
-from ncl_lightning.overview import read_runs
+from ncl_lightning.runs import read_runs
 from ncl_lightning.sources import Picture, open_source
 from ncl_lightning.transforms import pipeline
 

@@ -6,8 +6,8 @@ from html import escape
 from pathlib import Path
 
 from ncl_lightning import draw
+from ncl_lightning.audit_findings import ORDER, Finding
 from ncl_lightning.errors import InputError
-from ncl_lightning.findings import ORDER, Finding
 from ncl_lightning.images import read_image
 from ncl_lightning.page import write_page
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ncl_lightning.scores import auc, ratio
+from ncl_lightning.pixel_scores import auc, ratio
 
 
 def image_scores(score: Tensor, tampered: Tensor, threshold: float = 0.5) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from conftest import command, make_set, succeed
 from sklearn.metrics import f1_score, roc_auc_score
 
 from ncl_lightning.errors import InputError
-from ncl_lightning.given_maps import read_map, score
+from ncl_lightning.score import read_map, score
 
 
 def noisy(data: Path, seed: int = 0) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import command, succeed
 
-from ncl_lightning.overview import read_runs
+from ncl_lightning.runs import read_runs
 
 
 def copy_of(run: Path, to: Path, best: float | None = None, **options: object) -> Path:
@@ -91,7 +91,7 @@ def test_runs_are_listed_best_first_with_what_differs(trained: Path, tmp_path: P
 
 def test_it_takes_its_time_for_no_run(trained: Path, tmp_path: Path) -> None:
     """Nothing heavy is imported, and hundreds of runs are read in moments."""
-    code = "import sys, ncl_lightning.overview; sys.exit(any(m in sys.modules for m in ('torch', 'cv2', 'lightning')))"
+    code = "import sys, ncl_lightning.runs; sys.exit(any(m in sys.modules for m in ('torch', 'cv2', 'lightning')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent).returncode == 0
     for number in range(200):
         folder = tmp_path / f"version_{number}"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from ncl_lightning.contrast import CATEGORIES, image_statistics
+from ncl_lightning.contrast_statistics import CATEGORIES, image_statistics
 from ncl_lightning.panels import panel_row
 from ncl_lightning.patches import sides
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ncl_lightning.audit_picture import Record
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import Fault
 from ncl_lightning.fingerprints import Match, Prints, matches
 from ncl_lightning.images import read_image
-from ncl_lightning.inspection import Record
 
 # of what lies in one split; copies across splits are errors, backgrounds across splits warnings
 SEVERITIES = {

@@ -7,7 +7,7 @@ import pytest
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.layouts import FOLDERS
-from ncl_lightning.pictures import named_paths, named_pictures, output_stems
+from ncl_lightning.predict_inputs import named_paths, named_pictures, output_stems
 
 
 @pytest.mark.parametrize("names", FOLDERS)

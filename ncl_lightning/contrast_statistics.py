@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
+from ncl_lightning.image_table import ImageTable, Means
 from ncl_lightning.patches import AUTHENTIC, BRANCHES, CONTOUR, TAMPERED, categorise, sides
-from ncl_lightning.table import ImageTable, Means
 
 Groups = tuple[tuple[int, ...], tuple[int, ...]]
 CATEGORIES = {"tampered": TAMPERED, "authentic": AUTHENTIC, "contour": CONTOUR}

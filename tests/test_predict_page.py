@@ -14,7 +14,7 @@ import pytest
 from conftest import command, make_set, shipped_run, stopped, succeed
 
 from ncl_lightning.cli import NCLCLI
-from ncl_lightning.gallery import Predicted, preview, stands_out, write_gallery
+from ncl_lightning.predict_page import Predicted, preview, stands_out, write_gallery
 from ncl_lightning.untouched import Untouched, untouched_of
 
 RUN = {

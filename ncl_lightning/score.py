@@ -12,13 +12,13 @@ from torch.nn.functional import interpolate
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import make_folder, write_json
+from ncl_lightning.function_command import run_typed
 from ncl_lightning.images import IMAGE_SUFFIXES, read_grey
 from ncl_lightning.metrics import ImageScores
 from ncl_lightning.per_image import image_rows, write_rows
 from ncl_lightning.results import at_one_size, show
-from ncl_lightning.runs import made_by
+from ncl_lightning.run_folder import made_by
 from ncl_lightning.sources import open_source
-from ncl_lightning.typed import run_typed
 
 _ARRAYS = (".npy", ".npz")
 # endings of a map's name after its picture's, ours and others'; the first one that is there

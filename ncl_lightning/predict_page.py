@@ -155,7 +155,7 @@ def _legend(model: Mapping[str, Any], untouched: Untouched | None) -> str:
     heat = "the brighter, the more suspicious."
     if model.get("own_cut"):
         outline += " That is the most suspicious part of each picture, and nearly every one has such a part."
-        heat += " It is shifted to the picture's own threshold, so its values are no scores (docs/maps.md, own_cut)."
+        heat += " It is shifted so that grey 128 is the picture's own threshold (own_cut): its values are no scores."
     points = {
         "Score": "the highest probability in a picture (<code>highest</code> in predictions.csv), and the order of "
         "this page. <strong>It does not say that the outline is in the right place</strong>: in a manipulated picture, "
