@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,44 +55,11 @@ def sweep(tmp_path: Path) -> Path:
     return file
 
 
-# a user's own program, in the place of ours: it leaves what `fit` and `test` leave, in a tenth of a second
-PROGRAM = """
-import csv, json, sys
-from pathlib import Path
-
-options = dict(word[2:].split("=", 1) for word in sys.argv if word.startswith("--"))
-folder = Path(options["trainer.default_root_dir"])
-if "fit" in sys.argv:
-    said = Path(options["config"]).read_text()
-    if "nonsense" in said:
-        raise ValueError("no such thing as nonsense")
-    run = folder / "version_0"
-    (run / "checkpoints").mkdir(parents=True)
-    if "breaks" in said:
-        raise ValueError("it broke")
-    for name in ("best", "last"):
-        (run / "checkpoints" / f"{name}.ckpt").write_text("weights")
-else:
-    folder.mkdir()
-    (name,) = json.loads(options["data.test"])
-    row = {"set": name, "name": "a", "height": 8, "width": 8, "tampered": 1, "authentic": 0, "tampered_original": 1}
-    row |= {"positives": 9, "negatives": 55, "positives_original": 9, "negatives_original": 55, "fpr": 0.1}
-    row |= dict.fromkeys(("f1", "f1_val", "auc", "ap", "f1_all_tampered"), 0.5)
-    with (folder / "per_image.csv").open("w") as stream:
-        writer = csv.DictWriter(stream, list(row))
-        writer.writeheader()
-        writer.writerow(row)
-    (folder / "results.json").write_text(json.dumps({"sets": {name: {}}, "run": {}}))
-"""
-
-
-def by_the_program(sweep: Path, *more: str) -> dict[str, Any]:
-    """The sweep of one seed, its runs by that program; `more` options stand before what is swept."""
-    program = sweep.parent / "program.py"
-    program.write_text(PROGRAM)
+def by_the_program(sweep: Path, *more: str, seeds: Sequence[int] = (0,)) -> dict[str, Any]:
+    """The sweep, its runs by `program.py`; `more` options stand before what is swept."""
     content: dict[str, Any] = yaml.safe_load(sweep.read_text())
-    content["command"] = ["${interpreter}", str(program), "fit", *more, "${args}"]
-    content["parameters"]["seed_everything"] = {"values": [0]}
+    content["command"] = ["${interpreter}", str(ROOT / "tests" / "program.py"), "fit", *more, "${args}"]
+    content["parameters"]["seed_everything"] = {"values": list(seeds)}
     sweep.write_text(yaml.safe_dump(content, sort_keys=False))
     return content
 
@@ -102,18 +70,32 @@ def images(folder: Path, score: str) -> np.ndarray:
 
 
 def test_an_experiment_is_stopped_and_given_again(tmp_path: Path, sweep: Path) -> None:
+    content = yaml.safe_load(sweep.read_text())
+    content["parameters"]["seed_everything"] = {"values": [0]}
+    content["parameters"]["config"] = {"values": [str(tmp_path / "switch.yaml")]}
+    sweep.write_text(yaml.safe_dump(content, sort_keys=False))
     out = tmp_path / "out"
-    # as soon as the first run has a checkpoint to go on from
-    sign = "plain-seed0/version_*/checkpoints/last.ckpt"
+    # as soon as the run has a checkpoint to go on from
+    sign = "tiny-seed0/version_*/checkpoints/last.ckpt"
     told = stopped("experiment", sweep, "--out", out, signum=signal.SIGTERM, folder=out, sign=sign)
     assert told.returncode == 143
     assert told.stderr.strip() == "ncl_lightning: stopped by SIGTERM; the same command goes on with what is left"
-    assert not (out / "plain-seed0" / "test" / "results.json").exists()
+    assert not (out / "tiny-seed0" / "test" / "results.json").exists()
 
     done = succeed("experiment", sweep, "--out", out)
-    assert "plain-seed0" in done.stdout
+    assert "1 of 1 runs are done" in done.stdout
     # it went on in its folder
-    assert [folder.name for folder in out.glob("plain-seed0/version_*")] == ["version_0"]
+    assert [folder.name for folder in out.glob("tiny-seed0/version_*")] == ["version_0"]
+    assert (out / "figure.png").stat().st_size > 5000
+    scores = json.loads((out / "tiny-seed0" / "test" / "results.json").read_text())["sets"]["tiny"]
+    assert f"| tiny | tiny | 1 | {scores['auc']:.3f} | {scores['ap']:.3f} |" in (out / "table.md").read_text()
+
+
+def test_the_table_is_what_the_files_say(tmp_path: Path, sweep: Path) -> None:
+    by_the_program(sweep, '--data.test={"tiny": "x"}', seeds=(0, 1))
+    out = tmp_path / "out"
+    done = succeed("experiment", sweep, "--out", out)
+    assert "plain-seed0" in done.stdout
     assert (out / "figure.png").stat().st_size > 5000
 
     # the table and the comparisons are what the files say
@@ -178,7 +160,7 @@ def test_other_test_sets_take_no_other_training(tmp_path: Path, sweep: Path) -> 
     table = (out / "table.md").read_text()
     assert "| val | tiny |" in table
     assert table.startswith("Runs are scored on their validation data")
-    assert "val: scores are means over 1 tampered images of 1." in table
+    assert "val: scores are means over 4 tampered images of 5." in table
     weights = {file: file.stat().st_mtime_ns for file in out.rglob("best.ckpt")}
 
     content["command"].insert(-1, '--data.test={"other": "elsewhere"}')
