@@ -1,6 +1,5 @@
 """Heat maps, masks and overlays of pictures that have no truth, and a list of what was found."""
 
-import csv
 import os
 import sys
 from collections import Counter, defaultdict
@@ -22,57 +21,28 @@ from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
 from ncl_lightning.evidence import FORMULA, examine
 from ncl_lightning.files import file_hash, replacing, write_json
-from ncl_lightning.images import IMAGE_SUFFIXES, write_image
+from ncl_lightning.images import write_image
 from ncl_lightning.per_image import write_rows
-from ncl_lightning.predict_inputs import OUTPUTS, RAW, named_paths, named_pictures, output_file, output_stems
+from ncl_lightning.predict_folder import (
+    ABOUT,
+    CSV,
+    PAGE,
+    earlier_results,
+    no_pictures,
+    refuse_to_overwrite,
+    remove,
+)  # fmt: skip
+from ncl_lightning.predict_inputs import RAW, named_paths, named_pictures, output_file, output_stems
 from ncl_lightning.predict_page import SHOWN, Predicted, preview, stands_out, write_gallery
 from ncl_lightning.run_folder import environment, of_all_processes
 from ncl_lightning.untouched import untouched_of
 
 _LEAST = 64  # pixels of the shorter side: smaller ones hold some few blocks of JPEG
-CSV, PAGE, ABOUT = "predictions.csv", "predictions.html", "predictions.json"
-
-
-def _others(given: Path, out: Path) -> list[Path]:
-    """Files below a folder that are no pictures by their names, and no lists of `predict`; hidden ones do not count."""
-    lists = [out / name for name in (CSV, PAGE, ABOUT)]
-    return [
-        file
-        for file in (given.rglob("*") if given.is_dir() else ())
-        if file.is_file()
-        and file.suffix.lower() not in IMAGE_SUFFIXES
-        and file not in lists
-        and not (file.name.endswith(f"_{RAW}.npy") and file.with_name(f"{file.stem[:-4]}_heat.png").exists())
-        and not any(part.startswith(".") for part in file.relative_to(given).parts)
-    ]
-
-
-def _listed_before(file: Path) -> dict[str, str]:
-    """Of an earlier run's list: the hash of the picture by what its images' names begin with.
-
-    Raises:
-        InputError: The file is no such list.
-    """
-    try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            if {"picture", "files", "sha256"} <= set(reader.fieldnames or ()):
-                return {Path(row["files"]).as_posix(): row["sha256"] for row in reader if row["files"]}
-    except (OSError, UnicodeDecodeError, csv.Error):
-        pass
-    raise InputError(
-        f"{file}: no list of `predict`, and it would be overwritten; give another --trainer.default_root_dir"
-    )
 
 
 def _no_formula(path: str) -> str:
     """A path that no spreadsheet takes for a formula."""
     return f"./{path}" if path.startswith(FORMULA) else path
-
-
-def _as_written(text: str) -> str:
-    """A name as `write_text` writes it."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _with_twins(found: Iterable[Predicted]) -> list[Predicted]:
@@ -130,53 +100,23 @@ class PredictionWriter(BasePredictionWriter):
         self._root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in given]))
         pictures = named_pictures(named)
         self._stems = output_stems(pictures, self._root)
-        self._left_out = sorted({file for path in given for file in _others(path, self.folder)})
+        self._left_out = sorted({file for path in given for file in no_pictures(path, self.folder)})
         left = Counter(file.suffix.lower() or file.name for file in self._left_out)
         if left and trainer.is_global_zero:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left.items()))
             print(f"left out, not read as pictures: {kinds}; {CSV} names them", file=sys.stderr)
-        replaced: list[Path] = []
-        if (self.folder / CSV).exists():
-            replaced = self._replaceable()
-            if trainer.is_global_zero:
-                print(f"{self.folder}: contains results of these pictures; they are replaced", file=sys.stderr)
-        read = {picture.absolute() for picture in pictures}
-        for stem in self._stems.values():
-            files = [self._file(stem, kind) for kind in (*OUTPUTS, RAW)]
-            # ours begin with a heat map, also where a run was killed; what stands alone is the user's: a mask, say
-            theirs = [] if files[0].exists() else [file for file in files if file.exists()]
-            for file in (*theirs, *(file for file in files if file.absolute() in read)):
-                raise InputError(f"{file}: the file would be overwritten; give another --trainer.default_root_dir")
+        replaced = earlier_results(self.folder, self._stems)
+        if replaced and trainer.is_global_zero:
+            print(f"{self.folder}: contains results of these pictures; they are replaced", file=sys.stderr)
+        refuse_to_overwrite(self.folder, self._stems.values(), pictures)
         # no process writes before all have looked
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             # were this run stopped, they would stand beside its own as if they were
-            for stem in replaced:
-                # heat maps last: what stands without one is the user's
-                for kind in (RAW, *reversed(OUTPUTS)):
-                    self._file(stem, kind).unlink(missing_ok=True)
+            remove(self.folder, replaced)
             # a run that is killed leaves this one: unlisted, its maps could be taken for a part of the next case there
             self._list(trainer, {})
         trainer.strategy.barrier()
-
-    def _replaceable(self) -> list[Path]:
-        """What the images of an earlier list begin with.
-
-        Raises:
-            InputError: Pictures in it are not among these: two cases would be one folder.
-        """
-        before = _listed_before(self.folder / CSV)
-        names = {_as_written(stem.as_posix()): name for name, stem in self._stems.items()}
-        # a run that was killed knew no hash; of those files alone that are listed, since hashing reads all of a file
-        others = [
-            stem for stem, code in before.items() if stem not in names or (code and file_hash(names[stem]) != code)
-        ]
-        if others:
-            raise InputError(
-                f"{self.folder}: holds results of other pictures ({others[0]}{', …' if len(others) > 1 else ''}; "
-                f"{len(others)} of them); give another --trainer.default_root_dir, or remove {CSV} and what it lists"
-            )
-        return [self._stems[names[stem]] for stem in before]
 
     def write_on_batch_end(
         self,
