@@ -1,6 +1,5 @@
 """NCLModule: the pivot network and the NCL loss in a thin Lightning shell."""
 
-import difflib
 import math
 import os
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from ncl_lightning.data import ManipulationDataModule
 from ncl_lightning.datasets import Batch
 from ncl_lightning.errors import InputError
 from ncl_lightning.image_table import ImageTable, Means
+from ncl_lightning.in_vain import refuse_late_validation, refuse_mistyped_monitors
 from ncl_lightning.loss import Consistency, NCLLoss, Scope
 from ncl_lightning.maps import Localized, finite, in_unit_range, localize, look_twice, to_original
 from ncl_lightning.metrics import MEANS, ImageScores
@@ -277,36 +277,11 @@ class NCLModule(LightningModule):
         """Refuse to train in vain.
 
         Raises:
-            InputError: Training ends before the first validation, which chooses the checkpoint, or a callback monitors
-                a score that is none but by a letter.
+            InputError: See `in_vain`.
         """
-        trainer = self.trainer
+        refuse_late_validation(self.trainer)
         if isinstance(self.loss, NCLLoss):
-            known = [f"val/{name}" for name in (*MEANS, *self.loss.TERMS)]
-            for callback in trainer.callbacks:  # type: ignore[attr-defined]
-                monitor = getattr(callback, "monitor", None) or known[0]
-                close = difflib.get_close_matches(monitor.lower(), known, n=1, cutoff=0.9)
-                # others may well be logged by callbacks of the user's own
-                if close and monitor not in known:
-                    raise InputError(f"{type(callback).__name__} monitors {monitor}: did you mean {close[0]}?")
-        # an epoch's last batches make a step of their own, however few they are
-        of_epoch, of_step = trainer.num_training_batches, trainer.accumulate_grad_batches
-        epochs, steps = divmod(trainer.max_steps, math.ceil(of_epoch / of_step))
-        planned = trainer.max_epochs or -1
-        ends = {
-            "max_steps": epochs * of_epoch + steps * of_step if trainer.max_steps > 0 else math.inf,
-            "max_epochs": planned * of_epoch if planned > 0 else math.inf,
-        }
-        option = min(ends, key=ends.__getitem__)
-        # counted within each epoch that has a validation, or over all of them
-        first = (trainer.val_check_batch or 0) + ((trainer.check_val_every_n_epoch or 1) - 1) * of_epoch
-        chooses = any(getattr(callback, "monitor", None) for callback in trainer.checkpoint_callbacks)
-        if chooses and trainer.enable_validation and ends[option] < first:
-            raise InputError(
-                f"trainer.{option} is {getattr(trainer, option)}, which is {ends[option]:g} batches, but the first "
-                f"validation comes after {first:g}: no checkpoint could be chosen. Raise it, or validate sooner, "
-                "--trainer.check_val_every_n_epoch null --trainer.val_check_interval BATCHES"
-            )
+            refuse_mistyped_monitors(self.trainer, [f"val/{name}" for name in (*MEANS, *self.loss.TERMS)])
 
     def _stop_if_diverged(self) -> None:
         """Before a checkpoint of it replaces a sound one.
