@@ -22,7 +22,7 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.faults import Fault, collected, report
 from ncl_lightning.files import write_json
 from ncl_lightning.function_command import run_typed
-from ncl_lightning.images import Pair
+from ncl_lightning.images import Pair, other_files
 from ncl_lightning.sources import BalancedSource, FileSource, open_source
 from ncl_lightning.synthetic import SyntheticSource
 
@@ -112,6 +112,14 @@ def walked(spec: str) -> tuple[list[Pair], list[Fault]]:
     if isinstance(source, SyntheticSource):
         return [Pair(photo, None) for photo in source.photos], faults
     assert isinstance(source, (FileSource, BalancedSource)), "classes of the user's own are refused above"
+    folder = Path(spec)
+    # what lies beside the folders of pictures is a list or a readme
+    others = [file for file in other_files(folder) if file.parent != folder] if folder.is_dir() else []
+    if others:
+        kinds = Counter(file.suffix.lower() or "without a suffix" for file in others)
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        said = f"no pictures by their names, and not read: {listed}"
+        faults.append(Fault("no-pictures", tuple(map(str, others)), said))
     return source.pairs, faults
 
 

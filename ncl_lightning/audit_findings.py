@@ -36,6 +36,7 @@ SEVERITIES = {
     "shortcut": "warning",
     "odd-shares": "warning",
     "misnamed": "note",
+    "no-pictures": "note",
     "shared-content": "note",
     "no-authentic": "note",
 }
@@ -50,7 +51,7 @@ CHECKS = {
     ),
     "masks of pictures that EXIF turns": ("turned-picture",),
     "pictures of one colour": ("blank-picture",),
-    "files of another format than their names say": ("misnamed",),
+    "files of another format than their names say, or that are no pictures": ("misnamed", "no-pictures"),
     "copies and common backgrounds, within and across splits": (
         "exact-duplicate", "near-duplicate", "shared-content", "contradiction",
     ),

@@ -10,7 +10,7 @@ from ncl_lightning.errors import InputError
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong: its kind (see `findings.SEVERITIES`), the files and a sentence for people."""
+    """Something wrong: its kind (see `audit_findings.SEVERITIES`), the files and a sentence for people."""
 
     kind: str
     files: tuple[str, ...]

@@ -218,6 +218,17 @@ def find_images(folder: Path | str) -> list[Path]:
     return sorted(found)
 
 
+def other_files(folder: Path) -> list[Path]:
+    """Files below a folder that are no pictures by their names, but for hidden ones and those in hidden folders."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() not in IMAGE_SUFFIXES
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+
+
 def _identity(folder: Path) -> tuple[int, int]:
     status = folder.stat()
     return status.st_dev, status.st_ino

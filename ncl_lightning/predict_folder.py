@@ -6,23 +6,20 @@ from pathlib import Path
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import file_hash
-from ncl_lightning.images import IMAGE_SUFFIXES
+from ncl_lightning.images import other_files
 from ncl_lightning.predict_inputs import OUTPUTS, RAW, output_file
 
 CSV, PAGE, ABOUT = "predictions.csv", "predictions.html", "predictions.json"
 
 
 def no_pictures(given: Path, out: Path) -> list[Path]:
-    """Files below a folder that are no pictures by their names, and no lists of `predict`; hidden ones do not count."""
+    """Files below a folder that are no pictures by their names, and nothing that `predict` wrote."""
     lists = [out / name for name in (CSV, PAGE, ABOUT)]
     return [
         file
-        for file in (given.rglob("*") if given.is_dir() else ())
-        if file.is_file()
-        and file.suffix.lower() not in IMAGE_SUFFIXES
-        and file not in lists
+        for file in (other_files(given) if given.is_dir() else ())
+        if file not in lists
         and not (file.name.endswith(f"_{RAW}.npy") and file.with_name(f"{file.stem[:-4]}_heat.png").exists())
-        and not any(part.startswith(".") for part in file.relative_to(given).parts)
     ]
 
 

@@ -123,6 +123,10 @@ def test_everything_planted_is_found(clean: Path, tmp_path: Path) -> None:
     for place in (17, 18):
         mask_of(place, lambda mask: cv2.GaussianBlur(mask, (0, 0), 9))
         plant("non-binary-mask", "error", gt[place])
+    # what is no picture by its name, and so is not read
+    for name in ("raw.cr2", "raw2.CR2", "notes.txt", ".hidden.txt"):
+        (root / "train" / "Tp" / name).write_text("")
+    plant("no-pictures", "note", tp[0].with_name("notes.txt"), tp[0].with_name("raw.cr2"), tp[0].with_name("raw2.CR2"))
     # copies within and across splits
     shutil.copy(au[0], au[0].with_name("again.jpg"))
     plant("exact-duplicate", "warning", au[0], au[0].with_name("again.jpg"))
