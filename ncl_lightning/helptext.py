@@ -29,7 +29,7 @@ _OF_EVALUATION = {
 _OF_ONE = {
     "validate": {"data.val", "data.val_share", "data.leakage", "data.counts"},
     "test": {"data.test", "data.leakage", "data.counts", "model.conventions"},
-    "predict": {"data.predict"},
+    "predict": {"data.predict", "raw"},
     "robustness": {"data.test", "data.leakage", "data.counts", "preset", "levels"},
 }
 _PURPOSES = {
