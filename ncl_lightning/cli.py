@@ -387,6 +387,7 @@ def _stored_defaults(path: str, command: str, given: Any, parser: LightningArgum
 
 _OWN_MODULE = "a module of your own is for Python; here its parts may be your own, see docs/training.md"
 # what LightningCLI takes in other projects, and what there is here
+_OF_OTHERS = ("optimizer", "lr_scheduler")
 _INSTEAD = {
     "optimizer": "give --model.optimizer.class_path torch.optim.SGD, with model.lr and model.weight_decay",
     "lr_scheduler": "the schedule is a warm-up (model.warmup) and a cosine; another one is for Python",
@@ -401,9 +402,12 @@ def _suggested(message: str, known: list[str]) -> str:
     """A parser's complaint, with the nearest option to one that does not exist."""
     found = re.search(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'", message)
     name = (found[1] or found[2]) if found else ""
-    for begins, instead in _INSTEAD.items():
-        if name.split(".")[0] == begins or name == begins or re.search(rf'key "{begins}"', message):
-            return f"{message.splitlines()[0]}; {instead}"
+    # `--model mine.Module` is read as the name of a config file
+    file = re.search(r'key "(model|data)": Unable to load config', message)
+    top = name.partition(".")[0]
+    instead = _INSTEAD.get(file[1] if file else name) or (_INSTEAD[top] if top in _OF_OTHERS else None)
+    if instead:
+        return f"{message.splitlines()[0]}; {instead}"
     close = difflib.get_close_matches(name, known, n=1) if found else []
     if close:
         return f"{message}; did you mean --{close[0]}?"

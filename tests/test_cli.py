@@ -680,6 +680,7 @@ def test_predict_leaves_out_the_masks_of_sets_below(trained: Path, tmp_path: Pat
 
 def test_a_sanity_check_chooses_no_threshold(tmp_path: Path, small_set: Path) -> None:
     options = [*TINY, f"--data.train=[{small_set}]", f"--data.val={small_set}", "--trainer.check_val_every_n_epoch=2"]
+    options += ["--checkpoint.monitor=null"]
     succeed("fit", *options, "--trainer.num_sanity_val_steps=2", f"--trainer.default_root_dir={tmp_path}")
     assert torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)["val_threshold"] is None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TINY, command, make_set, stopped, succeed
 
-from ncl_lightning.cli import _killed
+from ncl_lightning.endings import which_was_killed
 
 TWO = ["--config", ROOT / "configs" / "ddp.yaml", "--trainer.accelerator=cpu", "--trainer.devices=2"]
 ARMS = {
@@ -200,10 +200,12 @@ def test_an_error_of_the_second_process_alone_is_one_line(tmp_path: Path) -> Non
 
 def test_a_process_that_was_killed_is_named() -> None:
     sleeps = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(2)]
+    lost = RuntimeError("Connection closed by peer")
     try:
-        assert _killed(sleeps) is None
+        assert which_was_killed(sleeps, lost) is None
         sleeps[1].kill()
-        assert _killed(sleeps) == "process 2 was killed by SIGKILL"
+        assert which_was_killed(sleeps, lost) == "process 2 was killed by SIGKILL"
+        assert which_was_killed(sleeps, RuntimeError("another error")) is None
     finally:
         for process in sleeps:
             process.kill()

@@ -199,7 +199,7 @@ def test_settings_are_what_the_last_word_says(tmp_path: Path) -> None:
         "model.options.width": 8,
         "data.test.x": "y",
         "data.train": ["A", "B"],
-        "c+": [1, "[2"],
+        "c": [1, "[2"],
     }
 
 
