@@ -53,11 +53,13 @@ def explained(
                 "leave the model's options out (they travel in the checkpoint)"
             )
         return None
+    if not isinstance(error, Exception):
+        return None
     # other devices and nodes than torchrun or SLURM started processes for
-    if isinstance(error, Exception) and "in Lightning, but the " in str(error):
+    if "in Lightning, but the " in str(error):
         return InputError(f"{error} {_as_started()}")
     # no account, no key, no network
-    if isinstance(error, Exception) and type(error).__module__.partition(".")[0] == "wandb":
+    if type(error).__module__.partition(".")[0] == "wandb":
         return InputError(f"wandb: {error}; log in with `wandb login`, or set WANDB_MODE=offline")
     return None
 

@@ -48,7 +48,9 @@ def refuse_mistyped_monitors(trainer: Trainer, known: Sequence[str]) -> None:
     """
     callbacks: Sequence[Any] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:
-        monitor = getattr(callback, "monitor", None) or known[0]
+        monitor = getattr(callback, "monitor", None)
+        if monitor is None or monitor in known:
+            continue
         close = difflib.get_close_matches(monitor.lower(), known, n=1, cutoff=0.9)
-        if close and monitor not in known:
+        if close:
             raise InputError(f"{type(callback).__name__} monitors {monitor}: did you mean {close[0]}?")

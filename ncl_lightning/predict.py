@@ -31,7 +31,7 @@ from ncl_lightning.predict_folder import (
     no_pictures,
     refuse_to_overwrite,
     remove,
-)  # fmt: skip
+)
 from ncl_lightning.predict_inputs import RAW, named_paths, named_pictures, output_file, output_stems
 from ncl_lightning.predict_page import SHOWN, Predicted, preview, stands_out, write_gallery
 from ncl_lightning.run_folder import environment, of_all_processes

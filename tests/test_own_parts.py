@@ -92,19 +92,22 @@ def test_logits_alone_train_with_our_loss_where_both_weights_are_zero(own: Path,
     assert "Traceback" not in done.stderr
 
 
+def training_batch() -> dict[str, torch.Tensor]:
+    return {
+        "image": torch.rand(2, 3, 32, 32),
+        "mask": torch.zeros(2, 1, 32, 32),
+        "valid": torch.ones(2, 1, 32, 32, dtype=torch.bool),
+        "index": torch.arange(2),
+    }
+
+
 def test_a_loss_of_ones_own_decides_what_trains(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever λ is: nothing is frozen, and nothing is without a gradient, which DDP would raise for."""
     monkeypatch.syspath_prepend(own)
     options = {"encoder": "traces", "options": {"width": 4}, "branch_channels": 4, "embedding_dim": 4}
     module = NCLModule(**options, loss={"class_path": "mine.Loss"}, lambda_ncl=0.0, lambda_pc=0.0)
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
-    batch = {
-        "image": torch.rand(2, 3, 32, 32),
-        "mask": torch.zeros(2, 1, 32, 32),
-        "valid": torch.ones(2, 1, 32, 32, dtype=torch.bool),
-        "index": torch.arange(2),
-    }
-    module.training_step(batch, 0)["loss"].backward()
+    module.training_step(training_batch(), 0)["loss"].backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
     assert all((parameter.grad == 0).all() for parameter in module.network.contrast_parameters())
 
@@ -180,19 +183,13 @@ def test_what_parts_of_ones_own_give(part: str, gives: str, says: str | None, mo
     own = {"class_path": f"{__name__}.{'Half' if part == 'network' else 'Terms'}", "init_args": {"gives": gives}}
     module = NCLModule(**options, **{part: own})  # type: ignore[arg-type]
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
-    batch = {
-        "image": torch.rand(2, 3, 32, 32),
-        "mask": torch.zeros(2, 1, 32, 32),
-        "valid": torch.ones(2, 1, 32, 32, dtype=torch.bool),
-        "index": torch.arange(2),
-    }
     if says is None:
-        module.training_step(batch, 0)["loss"].backward()
+        module.training_step(training_batch(), 0)["loss"].backward()
         assert module.train_terms is not None
         assert module.train_terms.compute()["weight"] == 0.5
         return
     with pytest.raises(InputError, match=says):
-        module.training_step(batch, 0)
+        module.training_step(training_batch(), 0)
 
 
 def test_options_that_a_loss_of_ones_own_leaves_unused_are_named(own: Path, small_set: Path) -> None:
