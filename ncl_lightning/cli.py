@@ -46,7 +46,7 @@ from ncl_lightning.progress import Bar, ProgressLines, Summary, quiet
 from ncl_lightning.provenance import record
 from ncl_lightning.results import ResultsWriter
 from ncl_lightning.run_folder import RunLogger, SaveRunConfig, output_folder, run_folder
-from ncl_lightning.slurm import handed_over, handover, requeues
+from ncl_lightning.slurm import SaveBetweenSteps, handed_over, handover, requeues
 from ncl_lightning.stopping import StopOnSigterm
 
 
@@ -193,7 +193,7 @@ class NCLCLI(LightningCLI):
             more = {"raw": options.raw} if self.subcommand == "predict" else {}
             callbacks.append(writer(folder, record(self.subcommand, options), **more))
             init[quiet_option] = False
-        init["trainer"]["callbacks"] = [*callbacks, StopOnSigterm()]
+        init["trainer"]["callbacks"] = [*callbacks, SaveBetweenSteps(), StopOnSigterm()]
         trainer = super().instantiate_trainer(logger=loggers, **kwargs)
         refuse_lone_processes(trainer)
         on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
@@ -204,6 +204,9 @@ class NCLCLI(LightningCLI):
         # Lightning takes every checkpoint of a run that steps end for one within an epoch, and skips the next one
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         _warn_of_slow_halves(trainer)
+        if "mixed" in str(trainer.precision):
+            # convolutions are of halves then, but for those kept in float32, which are to be exact
+            torch.backends.cudnn.allow_tf32 = False
         if self.subcommand == "fit" and trainer.world_size > 1:
             each, steps = options.data.batch_size, trainer.accumulate_grad_batches
             rank_zero_info(

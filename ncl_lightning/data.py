@@ -6,7 +6,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
@@ -16,7 +15,7 @@ from ncl_lightning.headers import check_headers, check_masks
 from ncl_lightning.holdout import hold_out
 from ncl_lightning.leakage import LeakageGuard, OnLeakage
 from ncl_lightning.predict_inputs import named_pictures
-from ncl_lightning.processes import started_by_lightning
+from ncl_lightning.processes import is_first
 from ncl_lightning.sampling import Draws, DrawSampler
 from ncl_lightning.source_entries import OnCount, entry, open_entry
 from ncl_lightning.sources import Source, SourceSpec
@@ -158,14 +157,14 @@ class ManipulationDataModule(LightningDataModule):
             if part not in self._datasets:
                 self._datasets[part] = getattr(self, f"_{part}_dataset")()
                 if part == "val" and stage == "fit":
-                    # the process that starts others, and writes the checkpoints, waits for them: it has looked
-                    if not started_by_lightning():
+                    # the first process looks for all, and writes the checkpoints
+                    if is_first():
                         self.guard.remember("train", self._datasets["train"].sources)
                         self.guard.check("data.val", self._datasets["val"].sources)
                         self.guard.remember("val", self._datasets["val"].sources)
                     if _without_tampered(self._datasets["val"].sources):
                         raise InputError("data.val holds no tampered picture, so no checkpoint can be chosen by it")
-                if stage == "fit" and not started_by_lightning():
+                if stage == "fit" and is_first():
                     check_masks(f"data.{part}", self._datasets[part].sources)
 
     def state_dict(self) -> dict[str, Any]:
@@ -197,7 +196,7 @@ class ManipulationDataModule(LightningDataModule):
         stream = int(np.random.SeedSequence([seed, _STREAMS[part]]).generate_state(1)[0])
         size, root, counts = (self.hparams[name] for name in ("size", "root", "counts"))
         sources = [open_entry(entry(spec), size, stream + i, root, counts) for i, spec in enumerate(specs)]
-        if not started_by_lightning():
+        if is_first():
             # better now than after an epoch, or when the sets before have been scored
             check_headers(sources)
         return sources
@@ -282,7 +281,7 @@ class ManipulationDataModule(LightningDataModule):
             collate_fn=collate,
             # a last batch of one picture fails in BatchNorm over a 1×1 map
             drop_last=train,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
             persistent_workers=workers > 0,
             worker_init_fn=_quiet_worker,
         )

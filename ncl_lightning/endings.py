@@ -13,8 +13,8 @@ from lightning.pytorch import Trainer
 
 from ncl_lightning.errors import InputError, Stopped
 
-# what gloo says of a process that is gone
-_LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe")
+# what gloo and NCCL say of a process that is gone
+_LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe|remote process exited|NCCL communicator was aborted")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 

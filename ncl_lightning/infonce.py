@@ -39,13 +39,14 @@ def anchor_contrast(own: Tensor, other: Tensor, temperature: float, anchors: Ten
     Returns:
         (a,) or (n,).
     """
-    rows = torch.arange(len(own), device=own.device) if anchors is None else anchors.to(own.device)
+    rows = torch.arange(len(own), device=own.device) if anchors is None else anchors.to(own.device, non_blocking=True)
     z = (own if anchors is None else own[rows]) / temperature
     negatives = (z @ other.T).logsumexp(1, keepdim=True)  # (a,1)
     # (a,n): logsumexp_n − z_i·z_p/τ, in one pass over the largest matrix
     terms = torch.addmm(negatives, z, own.T, alpha=-1)
     # an anchor is not its own positive: at −∞ the term is an exact zero, and so is its gradient
-    terms[torch.arange(len(rows), device=own.device), rows] = -math.inf
+    # (not by an index, for which a GPU's host waits)
+    terms.scatter_(1, rows[:, None], -math.inf)
     return _SoftplusSum.apply(terms) / (len(own) - 1)
 
 

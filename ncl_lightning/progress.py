@@ -40,9 +40,23 @@ def quiet() -> None:
 class Bar(RichProgressBar):
     """Lightning's bar, which is gone before results are printed and says no number that means nothing here."""
 
+    _between = False
+    _shown: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show the loss anew after every twentieth step: to show it is to wait for the device."""
+        self._between = batch_idx % 20 != 0
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._between = False
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """The scores; the number of the run's folder is none."""
-        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+        if not self._between:
+            found = super().get_metrics(trainer, pl_module)
+            self._shown = {name: value for name, value in found.items() if name != "v_num"}
+        return self._shown
 
     def _get_train_description(self, current_epoch: int) -> str:
         """A run that ends by its steps has no last epoch; Lightning calls it -2."""

@@ -44,6 +44,7 @@ def quickstart(out: Path = Path("quickstart"), config: Path = Path("configs/quic
         f"--ckpt_path={checkpoint}",
         f"--data.predict={pictures / 'Tp'}",
         f"--trainer.default_root_dir={maps}",
+        "--trainer.accelerator=cpu",
     )
     scores = next(iter(json.loads((results / "results.json").read_text())["sets"].values()))
     print(

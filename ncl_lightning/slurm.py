@@ -4,11 +4,15 @@ Lightning leaves that checkpoint in the working folder, and takes the newest tha
 """
 
 import os
+import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 
@@ -32,3 +36,38 @@ def requeues(trainer: Trainer) -> bool:
     """True where SLURM's signals are Lightning's to handle: it saves, and gives the job again."""
     cluster = trainer._accelerator_connector.cluster_environment
     return isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue
+
+
+class SaveBetweenSteps(Callback):
+    """On SLURM's signal before a job's end, all processes save after the same step.
+
+    Lightning's handler saves at once, wherever a process is just then. To save is a collective: where one process is
+    already within the next step's and another is not, all wait until the job is over, and nothing is saved.
+
+    Args:
+        every: Steps of training after which several processes ask each other whether there was a signal.
+    """
+
+    def __init__(self, every: int = 10) -> None:
+        self.every = every
+        self._save: Callable[[], Any] | None = None
+        self._told = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the place of Lightning's handler."""
+        cluster = trainer._accelerator_connector.cluster_environment
+        if not isinstance(cluster, SLURMEnvironment) or not requeues(trainer) or cluster.requeue_signal is None:
+            return
+        lightnings: Any = signal.getsignal(cluster.requeue_signal)
+        self._save = partial(lightnings, cluster.requeue_signal, None)
+        signal.signal(cluster.requeue_signal, lambda signum, frame: setattr(self, "_told", True))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Let Lightning save, and give the job again, if any process was told to."""
+        if self._save is None or (trainer.world_size > 1 and batch_idx % self.every):
+            return
+        if trainer.strategy.reduce_boolean_decision(self._told, all=False):
+            self._told = False
+            self._save()

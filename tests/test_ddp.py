@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY, command, make_set, stopped, succeed
+from lightning.pytorch import Trainer
 
+from ncl_lightning import ManipulationDataModule, NCLModule
 from ncl_lightning.endings import which_was_killed
 
 TWO = ["--config", ROOT / "configs" / "ddp.yaml", "--trainer.accelerator=cpu", "--trainer.devices=2"]
@@ -32,6 +35,12 @@ def last_row(run: Path) -> dict[str, float]:
         for row in csv.DictReader(stream):
             out |= {key: float(value) for key, value in row.items() if value}
         return out
+
+
+def validated(checkpoint: Path, source: Path) -> list[Mapping[str, float]]:
+    data = ManipulationDataModule(val=str(source), size=64, batch_size=2, num_workers=0, leakage="ignore")
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    return trainer.validate(NCLModule.load_from_checkpoint(checkpoint), data, verbose=False)
 
 
 def test_every_arm_trains_on_two_processes(tmp_path: Path) -> None:
@@ -55,6 +64,11 @@ def test_every_arm_trains_on_two_processes(tmp_path: Path) -> None:
         # 12 images in batches of 2 on 2 processes are 3 steps; 5 images on 2 ranks are padded to 6
         assert row["step"] == 2, arm
         assert row["val/images"] == 5, arm
+    # each process's BatchNorm counts pictures of its own, but what is validated is what best.ckpt holds
+    (alone,) = validated(tmp_path / "switch" / "version_0" / "checkpoints" / "best.ckpt", val)
+    row = last_row(tmp_path / "switch" / "version_0")
+    for name in ("val/f1", "val/auc", "val/loss", "val/ncl"):
+        assert alone[name] == pytest.approx(row[name], abs=1e-5), name
 
 
 def test_two_processes_give_the_numbers_of_one(trained: Path, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import TINY, command, logged, make_set, succeed
+from conftest import ROOT, TINY, command, logged, make_set, succeed
 
 from ncl_lightning.checkpoints import find_checkpoint
 from ncl_lightning.resume import follow_the_folder
@@ -143,6 +145,47 @@ def test_a_job_that_slurm_starts_again_goes_on_in_its_run(tmp_path: Path) -> Non
     assert "Restoring states" not in begun.stderr
     assert sorted(folder.name for folder in root.iterdir()) == ["named", "version_0"]
     assert not list(tmp_path.glob("hpc_ckpt*"))
+
+
+def test_one_process_that_slurm_signals_lets_all_save(tmp_path: Path) -> None:
+    """Saved at once, it would wait within a step of which the other process is elsewhere."""
+    data = make_set(tmp_path / "data", 8)
+    (tmp_path / "told.py").write_text(
+        "import os, signal\nfrom lightning.pytorch import Callback\n"
+        "class Told(Callback):\n"
+        "    def on_before_backward(self, trainer, module, loss):\n"
+        "        if trainer.global_step == 2 and trainer.global_rank == 1:\n"
+        "            os.kill(os.getpid(), signal.SIGUSR1)\n"
+    )
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f"#!/bin/sh\necho $* >> {tmp_path / 'asked'}\n")
+    scontrol.chmod(0o755)
+    words = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
+    words += ["--trainer.callbacks=[{class_path: told.Told}]", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    words += ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    job = os.environ | SLURM | {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_ID": str(os.getpid())}
+    job |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "PATH": f"{scontrol.parent}:{job['PATH']}"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ncl_lightning", "fit", *words],
+            cwd=tmp_path,
+            env=job | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        said = [process.communicate(timeout=120)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert (tmp_path / "asked").read_text() == f"requeue {os.getpid()}\n"
+    (kept,) = (tmp_path / "runs" / "version_0").glob("slurm-*/hpc_ckpt_*.ckpt")
+    # after the first of the two steps of the second epoch
+    assert torch.load(kept, weights_only=True)["global_step"] == 3
 
 
 def test_the_newest_run_is_the_one_that_began_last(tmp_path: Path) -> None:
