@@ -118,6 +118,9 @@ class ContrastStatistics(Callback):
     @torch.no_grad()
     def _update(self, phase: Literal["train", "val"], module: LightningModule, outputs: Any, batch: Batch) -> None:
         output = outputs.get("output") if isinstance(outputs, dict) else None
+        if phase == "train" and phase not in self.tables:
+            # a run that resumes within an epoch never comes by its start
+            self._start("train", Means(COLUMNS), module)
         # a network of one's own may have no embeddings
         if phase not in self.tables or output is None or output.tampered is None:
             return

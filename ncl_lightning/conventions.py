@@ -41,10 +41,15 @@ SCORED_AT_ORIGINAL = ("mvss", "trufor")
 def prepare(name: str | None, probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """What a convention scores: the map (B,1,H,W) as it sees it, and the pixels (B,1,H,W) bool that it judges."""
     if name == "mvss":
-        return torch.floor(probability.float() * 255) / 255, valid
+        return in_steps(name, probability), valid
     if name == "trufor":
         return probability, valid & (away_from(~mask & valid, 15) & mask | away_from(mask & valid, 11) & ~mask)
     return probability, valid
+
+
+def in_steps(name: str | None, probability: Tensor) -> Tensor:
+    """Probabilities as a convention keeps them: MVSS-Net's are rounded down to 8 bits."""
+    return torch.floor(probability.float() * 255) / 255 if name == "mvss" else probability
 
 
 def away_from(pixels: Tensor, size: int) -> Tensor:

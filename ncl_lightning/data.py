@@ -135,8 +135,9 @@ class ManipulationDataModule(LightningDataModule):
         self._datasets: dict[str, Any] = {}
         self._draws: Draws | None = None
         self._split: tuple[list[Source], list[Source]] | None = None
-        # of training: that of a run that resumes
+        # of training: where a run that resumes stands
         self.first_epoch = 0
+        self.first_batch = 0
         self.guard = LeakageGuard(leakage)
 
     @property
@@ -268,7 +269,7 @@ class ManipulationDataModule(LightningDataModule):
             kind: Callable[..., EpochSampler] = EpochSampler if train else FixedSampler
             # shuffled by the sum of seed and epoch: far apart, no seed repeats another's epochs
             far = self.seed * 1_000_003
-            sampler = kind(dataset, num_replicas=world, rank=rank, shuffle=train, seed=far)
+            sampler = kind(dataset, num_replicas=world, rank=rank, shuffle=train, seed=far, drop_last=train)
         # padded to a common size, a picture's score would depend on those beside it
         alone = self.hparams["eval_sizing"] == "native"
         evaluation_size = 1 if alone else self.hparams["eval_batch_size"] or self.hparams["batch_size"]
@@ -291,6 +292,8 @@ class ManipulationDataModule(LightningDataModule):
         loader = self._loader(self._datasets["train"], train=True)
         # Lightning tells the epoch of a run that resumes when workers have begun to read already
         loader.sampler.set_epoch(self.first_epoch)  # type: ignore[attr-defined]
+        # and counts on from the batches that are done, but asks for the epoch's first
+        loader.sampler.done = self.first_epoch, self.first_batch * self.hparams["batch_size"]  # type: ignore[attr-defined]
         return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -1,6 +1,7 @@
 """Pictures as samples and batches: datasets, collation, and the samplers that say which picture of which epoch."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -164,10 +165,15 @@ class EpochSampler(DistributedSampler):  # type: ignore[type-arg]
 
     So a dataset can draw by (seed, epoch, index), alike for any number of workers and ranks, and after a
     resume. Lightning leaves a DistributedSampler alone and tells it the epoch.
+
+    `done`: an epoch that a run resumes within, and how many of its samples this process has had.
     """
 
+    done: tuple[int, int] = -1, 0
+
     def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
-        return ((self.epoch, index) for index in super().__iter__())
+        first = self.done[1] if self.epoch == self.done[0] else 0
+        return ((self.epoch, index) for index in islice(super().__iter__(), first, None))
 
 
 class FixedSampler(EpochSampler):

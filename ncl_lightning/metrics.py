@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ncl_lightning.conventions import CONVENTIONS, prepare, summarise
+from ncl_lightning.conventions import CONVENTIONS, in_steps, prepare, summarise
 from ncl_lightning.image_level import harmonic_mean, image_scores
 from ncl_lightning.image_table import ImageRows, mean
 from ncl_lightning.intervals import bootstrap_interval
@@ -81,7 +81,8 @@ class ImageScores(ImageRows):
             raise ValueError(f"threshold is {threshold}, must be in [0, 1]")
         if preset is not None and preset not in CONVENTIONS:
             raise ValueError(f"preset is {preset!r}, must be one of {', '.join(CONVENTIONS)}")
-        self.threshold = threshold
+        # pictures are called by it as pixels are, in float32: .4 is another number there
+        self.threshold = torch.tensor(threshold, dtype=torch.float32).item()
         self.val_threshold = val_threshold
         self.preset = preset
         self._thresholds = torch.cat([GRID, torch.tensor([threshold])])
@@ -132,7 +133,7 @@ class ImageScores(ImageRows):
         if judged is not valid:
             # the convention judges fewer than the valid pixels
             tampered, area = (pixels.flatten(1).sum(1).cpu() for pixels in (mask & valid, valid))
-        given = top if score is None else score.cpu().float()
+        given = top if score is None else in_steps(self.preset, score.cpu().float())
         unsound = top.isnan() | ~((given >= 0) & (given <= 1))
         by_mask = authentic is None or self.preset is not None
         untouched = tampered == 0 if by_mask else authentic.cpu() & (tampered == 0)  # type: ignore[union-attr]

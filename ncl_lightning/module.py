@@ -25,7 +25,7 @@ from ncl_lightning.maps import Localized, finite, in_unit_range, localize, look_
 from ncl_lightning.metrics import MEANS, ImageScores
 from ncl_lightning.network import PivotNetwork
 from ncl_lightning.patches import ContourRole
-from ncl_lightning.resume import follow_the_folder, retune
+from ncl_lightning.resume import follow_the_folder, retune, where_it_stands
 
 
 class NCLModule(LightningModule):
@@ -470,10 +470,10 @@ class NCLModule(LightningModule):
             follow_the_folder(checkpoint, Path(self.trainer.ckpt_path))
             data = getattr(self.trainer, "datamodule", None)
             if isinstance(data, ManipulationDataModule):
-                data.first_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-        trained = sum(parameter.requires_grad for parameter in self.parameters())
-        same_network = checkpoint["state_dict"].keys() == self.state_dict().keys()
-        retune(checkpoint, self.hparams["lr"], self.hparams["weight_decay"], trained if same_network else None)
+                data.first_epoch, data.first_batch = where_it_stands(checkpoint["loops"]["fit_loop"])
+            trained = sum(parameter.requires_grad for parameter in self.parameters())
+            same_network = checkpoint["state_dict"].keys() == self.state_dict().keys()
+            retune(checkpoint, self.hparams["lr"], self.hparams["weight_decay"], trained if same_network else None)
 
 
 def _filled(image: Tensor) -> Tensor:

@@ -169,7 +169,7 @@ def compare(
                     "high": high,
                     "over_images": over_images,
                     "seeds_paired": seeds_paired,
-                    "floor": _floor(a, keys, score),
+                    "floor": _floor(a, [key for key, known in zip(keys, both, strict=True) if known], score),
                     "holds": holds,
                     "better": better,
                 }

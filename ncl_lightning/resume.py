@@ -25,31 +25,47 @@ def follow_the_folder(checkpoint: dict[str, Any], file: Path) -> None:
 
 
 def retune(checkpoint: dict[str, Any], lr: float, weight_decay: float, trained: int | None) -> None:
-    """Let the learning rate and weight decay given win over a checkpoint's; where its schedule stands, it stays.
+    """Let a learning rate and weight decay that were changed win over a checkpoint's; its schedule stays where it is.
+
+    What was not changed stays, and the rates of groups of one's own keep their ratio.
 
     Args:
-        checkpoint: Of a run with one learning rate; changed in place.
+        checkpoint: Changed in place.
         lr: At its peak.
-        weight_decay: Of all weights.
+        weight_decay: Of all weights that had the one of before.
         trained: Weights (tensors) that are trained now; None where the network is another one, which is met elsewhere.
 
     Raises:
         InputError: The run trained others.
     """
     for state in checkpoint.get("optimizer_states", ()):
-        before = sum(len(group["params"]) for group in state["param_groups"])
-        if trained is not None and before != trained:
+        then = sum(len(group["params"]) for group in state["param_groups"])
+        if trained is not None and then != trained:
             raise InputError(
-                f"the run trained {before} weights, and {trained} with these options (the projections train where "
+                f"the run trained {then} weights, and {trained} with these options (the projections train where "
                 "a λ is above 0): no run can go on like that; start anew with --model.warm_start"
             )
+    before = checkpoint.get("hyper_parameters", {})
+    lr_before, decay_before = before.get("lr", lr), before.get("weight_decay", weight_decay)
+
+    def scaled(rate: float) -> float:
+        return rate / lr_before * lr if lr_before else lr
+
+    for state in checkpoint.get("optimizer_states", ()) if lr != lr_before else ():
         for group in state["param_groups"]:
-            group["initial_lr"] = lr
-            group["weight_decay"] = weight_decay
-    for state in checkpoint.get("lr_schedulers", ()):
-        ratio = lr / state["base_lrs"][0] if state["base_lrs"][0] else 1.0
-        state["base_lrs"] = [lr] * len(state["base_lrs"])
-        state["_last_lr"] = [ratio * one for one in state["_last_lr"]]
-        for optimizer in checkpoint["optimizer_states"]:
-            for group in optimizer["param_groups"]:
-                group["lr"] = ratio * group["lr"]
+            group |= {key: scaled(group[key]) for key in ("lr", "initial_lr") if key in group}
+    # schedules of one's own may have neither
+    for state in checkpoint.get("lr_schedulers", ()) if lr != lr_before else ():
+        state |= {key: [scaled(rate) for rate in state[key]] for key in ("base_lrs", "_last_lr") if key in state}
+    for state in checkpoint.get("optimizer_states", ()) if weight_decay != decay_before else ():
+        for group in state["param_groups"]:
+            if group.get("weight_decay") == decay_before:
+                group["weight_decay"] = weight_decay
+
+
+def where_it_stands(loop: dict[str, Any]) -> tuple[int, int]:
+    """The epoch that a run goes on with, and how many of its batches are done; of a checkpoint's `fit_loop`."""
+    epoch, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]
+    within = epoch["ready"] > epoch["processed"] and not batches["is_last_batch"]
+    # not `completed`: what is saved after a batch counts that one as processed alone
+    return epoch["processed"], batches["current"]["processed"] if within else 0

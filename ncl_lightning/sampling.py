@@ -117,13 +117,12 @@ def authentic_flags(source: Source, epoch: int = 0) -> NDArray[np.bool_]:
 class DrawSampler(EpochSampler):
     """Hands over (epoch, index), or (epoch, index, again) where the picture came before: the draws of an epoch.
 
-    All ranks together give what one gives; as in every DistributedSampler, the first draws come again at the end
-    where their number is not a multiple of the ranks'.
+    All ranks together give what one gives, but for the last draws where their number is not a multiple of the ranks'.
     """
 
     def __init__(self, draws: Draws, num_replicas: int = 1, rank: int = 0) -> None:
         # positions in the epoch's draws: all that a DistributedSampler asks of a data set is its length
-        super().__init__(range(len(draws)), num_replicas=num_replicas, rank=rank, shuffle=False)  # type: ignore[arg-type]
+        super().__init__(range(len(draws)), num_replicas=num_replicas, rank=rank, shuffle=False, drop_last=True)  # type: ignore[arg-type]
         self.draws = draws
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:  # type: ignore[override]

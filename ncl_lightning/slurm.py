@@ -66,7 +66,8 @@ class SaveBetweenSteps(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Let Lightning save, and give the job again, if any process was told to."""
-        if self._save is None or (trainer.world_size > 1 and batch_idx % self.every):
+        steps, begun = divmod(batch_idx + 1, trainer.accumulate_grad_batches)
+        if self._save is None or begun or (trainer.world_size > 1 and (steps - 1) % self.every):
             return
         if trainer.strategy.reduce_boolean_decision(self._told, all=False):
             self._told = False

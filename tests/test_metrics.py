@@ -370,6 +370,28 @@ def test_an_image_score_of_the_network_s_own() -> None:
     assert out["image_com_f1"] == 2 * out["f1"] / (1 + out["f1"])
 
 
+@pytest.mark.parametrize("threshold", [0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
+def test_pictures_and_pixels_are_called_at_one_threshold(threshold: float) -> None:
+    """In float32 a map's .4 is more than .4, and no pixel above the threshold that is stored alike."""
+    probability = torch.full((2, 1, 4, 4), threshold)
+    mask = torch.zeros_like(probability, dtype=torch.bool)
+    mask[0, 0, 0, 0] = True
+    scores = ImageScores(2, threshold=threshold)
+    scores.update(probability, mask, torch.ones_like(mask), torch.arange(2), authentic=torch.tensor([False, True]))
+    found = scores.compute()
+    assert found["recall"] == found["fpr_authentic"] == 0
+    assert (found["image_sensitivity"], found["image_specificity"]) == (0, 1)
+
+
+def test_mvss_keeps_an_image_score_as_it_keeps_a_map() -> None:
+    mask = torch.tensor([1, 0])[:, None, None, None].expand(2, 1, 2, 2).bool()
+    for score in (None, torch.tensor([0.501, 0.501])):
+        scores = ImageScores(2, preset="mvss")
+        scores.update(torch.full((2, 1, 2, 2), 0.501), mask, torch.ones_like(mask), torch.arange(2), score)
+        # 127 of 255
+        assert scores.compute()["image_sensitivity"] == 0
+
+
 def test_wrong_calls() -> None:
     p, m, v = random_batch(0)
     metric = ImageScores(4)

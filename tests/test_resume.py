@@ -1,17 +1,22 @@
 """Runs that are stopped, killed, moved, requeued or gone on with: nothing is lost, and they say how to go on."""
 
 import itertools
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from conftest import ROOT, TINY, command, logged, make_set, succeed
+from lightning.pytorch import Trainer
 
+from ncl_lightning import ManipulationDataModule, NCLModule
 from ncl_lightning.checkpoints import find_checkpoint
 from ncl_lightning.resume import follow_the_folder
 from ncl_lightning.run_folder import _keep_other_options
@@ -110,6 +115,8 @@ def test_a_job_that_slurm_starts_again_goes_on_in_its_run(tmp_path: Path) -> Non
         "import os, signal\nfrom lightning.pytorch import Callback\n"
         "class Preempted(Callback):\n"
         "    def on_train_batch_start(self, trainer, module, batch, index):\n"
+        f"        with open({str(tmp_path / 'seen')!r}, 'a') as seen:\n"
+        "            print(trainer.current_epoch, *batch['index'].tolist(), file=seen)\n"
         "        if trainer.current_epoch == 1 and index < 2 and 'SLURM_RESTART_COUNT' not in os.environ:\n"
         # saved and queued again; then the job is ended
         "            os.kill(os.getpid(), [signal.SIGUSR1, signal.SIGTERM][index])\n"
@@ -133,6 +140,15 @@ def test_a_job_that_slurm_starts_again_goes_on_in_its_run(tmp_path: Path) -> Non
     assert len(logged(root / "named", "val/f1")) == len(logged(root / "named", "train/loss")) == 3
     last = torch.load(root / "named" / "checkpoints" / "last.ckpt", weights_only=True)
     assert (last["epoch"], last["global_step"]) == (2, 9)
+    # in each epoch every picture once, but for the batch that was seen again: after the save and before the end
+    seen = [[int(word) for word in line.split()] for line in (tmp_path / "seen").read_text().splitlines()]
+    epochs = [[index for epoch, *batch in seen if epoch == number for index in batch] for number in range(3)]
+    assert [sorted(epoch) for epoch in epochs[::2]] == [list(range(6))] * 2
+    first, lost, again, final = (batch for epoch, *batch in seen if epoch == 1)
+    assert again == lost
+    assert sorted(first + again + final) == list(range(6))
+    # as do the statistics
+    assert len(logged(root / "named", "contrast/train/tampered/margin")) == 3
     # the best of all epochs, of those before, too
     scores = logged(root / "named", "val/f1")
     kept = torch.load(root / "named" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
@@ -333,6 +349,67 @@ def test_a_config_of_another_kind_is_kept(text: str, tmp_path: Path) -> None:
     (kept,) = tmp_path.iterdir()
     assert kept.name.startswith("config-")
     assert kept.read_text() == text
+
+
+class TwoRates(NCLModule):
+    """As the manual has it: another schedule, and rates of its own."""
+
+    schedule: Callable[[torch.optim.Optimizer], Any]
+
+    def configure_optimizers(self) -> Any:
+        halves = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": halves[::2], "lr": 1e-4, "weight_decay": 0.0},
+            {"params": halves[1::2], "lr": 1e-3, "weight_decay": 1e-2},
+        ]
+        optimizer = torch.optim.AdamW(groups)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": type(self).schedule(optimizer)}}
+
+
+@pytest.mark.parametrize("name", ["StepLR", "SequentialLR"])
+def test_rates_of_ones_own_stay_when_a_run_resumes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedules = torch.optim.lr_scheduler
+    made = {
+        "StepLR": lambda optimizer: schedules.StepLR(optimizer, 10),
+        "SequentialLR": lambda optimizer: schedules.SequentialLR(
+            optimizer, [schedules.ConstantLR(optimizer, 1.0), schedules.StepLR(optimizer, 10)], [5]
+        ),
+    }
+    monkeypatch.setattr(TwoRates, "schedule", staticmethod(made[name]), raising=False)
+
+    def run(epochs: int, checkpoint: Path | None = None) -> Trainer:
+        options = {"width": 4, "depth": 1}
+        module = TwoRates(encoder="traces", options=options, stride=8, branch_channels=4, embedding_dim=4)
+        data = ManipulationDataModule(
+            train=["synthetic:4"], val="synthetic:2", test="synthetic:2", size=32, batch_size=2, num_workers=0
+        )
+        trainer = Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(module, data, ckpt_path=checkpoint)
+        return trainer
+
+    saved = tmp_path / "saved.ckpt"
+    run(1).save_checkpoint(saved)
+    trainer = run(2, saved)
+    groups = trainer.optimizers[0].param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-4, 0.0), (1e-3, 1e-2)]
+    # nothing of it is in the way of a test
+    trainer.test(trainer.lightning_module, trainer.datamodule, ckpt_path=saved, verbose=False)
+
+
+def test_a_test_takes_other_options_of_the_loss(trained: Path, tmp_path: Path) -> None:
+    data = make_set(tmp_path / "data", 2, seed=3)
+    common = [f"--ckpt_path={trained / 'checkpoints' / 'last.ckpt'}", f"--data.test={json.dumps({'set': str(data)})}"]
+    for name, options in (("as", []), ("other", ["--model.lambda_ncl=0", "--model.lambda_pc=0"])):
+        succeed("test", *common, *options, f"--trainer.default_root_dir={tmp_path / name}")
+    one, two = (json.loads((tmp_path / name / "results.json").read_text())["sets"] for name in ("as", "other"))
+    assert one == two
 
 
 def test_warm_start_takes_weights_only(trained: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,9 +87,31 @@ def test_ranks_draw_what_one_rank_draws(samples: int, world: int, epoch: int) ->
         return Counter(item for part in parts for item in part)
 
     one, many = drawn(1), drawn(world)
-    assert set(one) == set(many)
-    # only what fills up the last round comes again
-    assert sum((many - one).values()) == -samples % world
+    # only what would not fill a last round is left out
+    assert not many - one
+    assert sum((one - many).values()) == samples % world
+
+
+@pytest.mark.parametrize("count", [15, 103])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_an_epoch_on_several_processes_holds_as_many_pictures_and_none_twice(count: int, drawn: bool) -> None:
+    data = ManipulationDataModule(
+        train=[f"synthetic:{count}"], val="synthetic:1", batch_size=8, epoch_samples=count if drawn else None
+    )
+    data.setup("fit")
+    epochs = []
+    for world, batch_size in ((1, 8), (2, 4), (4, 2)):
+        data.hparams["batch_size"] = batch_size
+        seen: list[int] = []
+        for rank in range(world):
+            data.trainer = SimpleNamespace(
+                world_size=world, global_rank=rank, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+            )
+            batches = list(data.train_dataloader().batch_sampler)
+            seen += [index for batch in batches for _, index in batch]
+        epochs.append(seen)
+    assert [len(seen) for seen in epochs] == [count // 8 * 8] * 3
+    assert all(len(set(seen)) == len(seen) for seen in epochs)
 
 
 def test_epochs_differ_and_seeds_differ() -> None:
