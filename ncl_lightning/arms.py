@@ -1,8 +1,8 @@
 """Arms of an experiment against each other: one table and one figure over seeds.
 
 A score of an arm is the mean over its seeds, with their least and greatest. Arms are compared image by image, by a
-paired bootstrap of the scores averaged over seeds, and by one that draws the seeds anew, too (`pairing`); seed by seed
-where both arms ran with the same ones.
+paired bootstrap of the scores averaged over seeds, and by one that draws the seeds anew, too (`paired_results`); seed
+by seed where both arms ran with the same ones.
 """
 
 import re
@@ -56,8 +56,7 @@ def summarise(out: Path, runs: Sequence[Run], notice: str = "") -> str:
     write_rows(out / "table.csv", rows)
     write_json(out / "comparisons.json", found)
     curves = {
-        name: [curve for run in group for curve in [_curve(out / run.name)] if curve["step"]]
-        for name, group in groups.items()
+        name: [curve for run in group if (curve := _curve(out / run.name))["step"]] for name, group in groups.items()
     }
     learning_curves(out / "figure.png", curves)
     return text

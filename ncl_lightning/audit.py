@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from ncl_lightning.audit_findings import ORDER, Finding, checked, copies, of_faults, patch_shares, shares, shortcuts
+from ncl_lightning.audit_findings import ORDER, Finding, checked, duplicates, of_faults, patch_shares, shares, shortcuts
 from ncl_lightning.audit_page import write_findings
 from ncl_lightning.audit_picture import Record, inspect
 from ncl_lightning.errors import InputError
@@ -58,7 +58,7 @@ def audit(
     if not splits:
         raise InputError("audit: no data named; give --train SOURCE, --val SOURCE or --test SOURCE")
     if stride < 1 or size < 0:
-        raise InputError(f"audit: size {size} and stride {stride}; give a positive stride")
+        raise InputError(f"audit: size {size} and stride {stride}; give a size of 0 or more and a stride of 1 or more")
     findings: list[Finding] = []
     tasks: list[tuple[str, Pair, int, int]] = []
     for name, sources in splits.items():
@@ -75,7 +75,7 @@ def audit(
             findings += of_faults(record.split, record.faults)
             progress.advance(bar)
         bar = progress.add_task("comparing pictures", total=1)
-        findings += copies(records)
+        findings += duplicates(records)
         progress.advance(bar)
         for name in splits:
             part = [record for record in records if record.split == name]

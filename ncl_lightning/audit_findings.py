@@ -10,7 +10,7 @@ import numpy as np
 from ncl_lightning.audit_picture import Record
 from ncl_lightning.errors import InputError
 from ncl_lightning.faults import Fault
-from ncl_lightning.fingerprints import Match, Prints, matches
+from ncl_lightning.fingerprints import Match, matches, stack
 from ncl_lightning.images import read_image
 
 # of what lies in one split; copies across splits are errors, backgrounds across splits warnings
@@ -99,15 +99,11 @@ def of_faults(split: str, faults: Iterable[Fault]) -> list[Finding]:
     return [Finding(f.kind, SEVERITIES[f.kind], f.files, f.message, (split,)) for f in faults]
 
 
-def copies(records: Sequence[Record]) -> list[Finding]:
+def duplicates(records: Sequence[Record]) -> list[Finding]:
     """Exact and near-duplicates, shared backgrounds and contradictions, within and across splits; one a group."""
     readable = [record for record in records if record.digest]
-    prints = Prints(
-        np.array([r.thumb for r in readable], np.uint8).reshape(-1, 32, 32),
-        np.array([r.digest for r in readable], np.int64),
-    )
     links: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for match in matches(prints):
+    for match in matches(stack([(record.thumb, record.digest) for record in readable])):
         one, two = readable[match.first], readable[match.second]
         kind = _kind(match, one, two)
         severity = SEVERITIES[kind] if one.split == two.split else _ACROSS[kind]

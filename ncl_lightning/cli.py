@@ -144,9 +144,11 @@ class NCLCLI(LightningCLI):
         """Say what is missing before anything is made."""
         options = self.config[self.subcommand]
         path = options.ckpt_path
-        if self.subcommand != "fit" and not path:
-            raise InputError(f"{self.subcommand} needs a checkpoint: give --ckpt_path FILE, or --ckpt_path best")
-        if self.subcommand == "fit" and path not in (None, "hpc", "registry"):
+        if self.subcommand != "fit":
+            if not path:
+                raise InputError(f"{self.subcommand} needs a checkpoint: give --ckpt_path FILE, or --ckpt_path best")
+            return
+        if path not in (None, "hpc", "registry"):
             checkpoint = load_checkpoint(path)
             if "loops" not in checkpoint:
                 raise InputError(
@@ -154,20 +156,20 @@ class NCLCLI(LightningCLI):
                 )
             self._resumed_at = checkpoint["global_step"]
         model = options.model
-        if self.subcommand == "fit" and model.lambda_ncl == 0 < model.lambda_pc and not model.loss:
+        if model.lambda_ncl == 0 < model.lambda_pc and not model.loss:
             rank_zero_info(
                 f"lambda_ncl is 0, but lambda_pc {model.lambda_pc:g}: pivot consistency is trained without contrast; "
                 "the plain arm has --model.lambda_pc 0, too"
             )
         for part, ours, names in (("network", PivotNetwork, OF_NETWORK), ("loss", NCLLoss, OF_LOSS)):
-            idle = left_unused(model, NCLModule, names) if self.subcommand == "fit" and model[part] else {}
+            idle = left_unused(model, NCLModule, names) if model[part] else {}
             if idle:
                 rank_zero_warn(
-                    f"model.{part} takes the place of {ours.__name__}, so that options of that are left unused: "
+                    f"model.{part} takes the place of {ours.__name__}, whose options are left unused: "
                     f"{', '.join(f'{name} {value}' for name, value in idle.items())}; what yours takes is given in "
                     f"model.{part}.init_args"
                 )
-        kept = options.checkpoint.save_top_k if self.subcommand == "fit" else 1
+        kept = options.checkpoint.save_top_k
         if kept not in (0, 1) and "{" not in (options.checkpoint.filename or "{"):
             raise InputError(
                 f"checkpoint.save_top_k is {kept}, but all would be called {options.checkpoint.filename}: "

@@ -1,7 +1,7 @@
 """`compare RUN RUN …`: which differences between results of `test` hold.
 
-A result is named by its run's folder, by the checkpoint tested (of both the newest test), or by the folder that `test`
-wrote (or the results.json or per_image.csv in it).
+A result is named by its run's folder or by the checkpoint tested, which mean its newest test, or by the folder that
+`test` wrote (or the results.json or per_image.csv in it).
 """
 
 import itertools
@@ -29,7 +29,7 @@ def show(found: Sequence[dict[str, Any]], level: float, differences: Mapping[str
     """A table for each pair of arms, and how far to trust it.
 
     Args:
-        found: What `pairing.compare` found.
+        found: What `paired_results.compare` found.
         level: Of its intervals.
         differences: A few words about arms, such as the options in which they differ.
     """
@@ -138,8 +138,7 @@ class _Results:
 
 def _seed(result: Path) -> int | None:
     """The seed of the training, where results.json says so."""
-    seed: int | None = about(result).get("training", {}).get("seed")
-    return seed
+    return about(result).get("training", {}).get("seed")
 
 
 def _results(runs: Sequence[str], groups: Sequence[str]) -> list[_Results]:

@@ -4,6 +4,7 @@ Means over pairs are exact and cost O(N·d): the sum of the similarities of all 
 dot product of the sums of X and Y.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -60,15 +61,10 @@ def image_statistics(embeddings: Tensor, categories: Tensor, groups: Groups) -> 
     ones less that to authentic ones (above 0: they lean to the tampered side).
     """
     pairs = pair_sums(embeddings, categories)
-    means = {pair: total / count.where(count > 0, torch.nan) for pair, (total, count) in pairs.items()}
+    means = {pair: _mean([sums]) for pair, sums in pairs.items()}
     stats = {f"{a}-{b}": mean for (a, b), mean in means.items()}
-    within, across = [
-        sum(pairs[p][0] for p in chosen) / _positive(sum(pairs[p][1] for p in chosen))
-        for chosen in (
-            [(a, b) for a, b in PAIRS if _together(a, b, groups)],
-            [(a, b) for a, b in PAIRS if _apart(a, b, groups)],
-        )
-    ]
+    within = _mean([pairs[a, b] for a, b in PAIRS if _together(a, b, groups)])
+    across = _mean([pairs[a, b] for a, b in PAIRS if _apart(a, b, groups)])
     stats["margin"] = within - across
     stats["lean"] = means["tampered", "contour"] - means["authentic", "contour"]
     return stats
@@ -84,8 +80,10 @@ def _together(a: str, b: str, groups: Groups) -> bool:
     return any(CATEGORIES[a] in group and CATEGORIES[b] in group for group in groups)
 
 
-def _positive(count: Any) -> Tensor:
-    return count.where(count > 0, torch.nan)
+def _mean(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The mean (B,) over sums and counts of pairs (B,); NaN where there is no pair."""
+    total, count = (torch.stack(side).sum(0) for side in zip(*parts, strict=True))
+    return total / count.where(count > 0, torch.nan)
 
 
 STATISTICS = [f"{a}-{b}" for a, b in PAIRS] + ["margin", "lean"]

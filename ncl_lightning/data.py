@@ -207,7 +207,7 @@ class ManipulationDataModule(LightningDataModule):
         if self._split is None:
             sources, share = self._open("train", self.hparams["train"]), self.hparams["val_share"]
             if share and any(entry(spec).anew for spec in self.hparams["train"]):
-                raise InputError("data.val_share holds out of pictures drawn anew for each seed; give data.val instead")
+                raise InputError("data.val_share can't go with `anew: true`, which moves with the seed; give data.val")
             copies = self.guard.action != "ignore"
             self._split = hold_out(sources, share, copies) if share else (sources, [])
         return self._split
@@ -248,9 +248,8 @@ class ManipulationDataModule(LightningDataModule):
         return ManipulationDataset(sources, self.evaluation(), name="val")
 
     def _test_dataset(self) -> list[ManipulationDataset]:
-        sets: Mapping[str, SourceSpec] = self.hparams["test"] or {}
-        if not sets:
-            self._open("test", None)
+        # of none `_open` says so
+        sets: Mapping[str, SourceSpec | None] = self.hparams["test"] or {"test": None}
         return [
             ManipulationDataset(self._open("test", spec), self.evaluation(), keep_original=True, name=name)
             for name, spec in sets.items()

@@ -3,7 +3,7 @@
 Overlapping opaque shapes whose sizes follow a power law have the spectra, the edges and the occlusions
 of photographs (Lee, Mumford, Huang 2001, *Occlusion models for natural images*); networks that learned
 from such pictures alone find their way in real ones (Baradad et al. 2021, *Learning to see by looking at
-noise*). A scene is linear light; `traces.Camera` turns it into a photograph.
+noise*). A scene is linear light; `camera.Camera` turns it into a photograph.
 """
 
 from functools import lru_cache

@@ -1,7 +1,6 @@
 """What happens to pictures on their way through the world, at original size and the same on every run."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.sources import Picture, Source
 
 Image = NDArray[np.uint8]
-Kind = Literal["blur", "noise", "jpeg", "resize", "gamma", "crop"]
 Levels = Mapping[str, list[float]]
 
 PRESETS: dict[str, dict[str, list[float]]] = {
@@ -43,8 +41,7 @@ def blur(image: Image, kernel: float, rng: np.random.Generator) -> Image:
 
 def noise(image: Image, variance: float, rng: np.random.Generator) -> Image:
     """Gaussian noise of a variance in squared grey levels of 255, of each channel by itself; rounded and clipped."""
-    added = rng.standard_normal(image.shape, np.float32) * np.float32(np.sqrt(variance))
-    return np.rint(image + added).clip(0, 255).astype(np.uint8)
+    return camera.add_noise(image, rng, float(np.sqrt(variance)))
 
 
 def jpeg(image: Image, quality: float, rng: np.random.Generator) -> Image:

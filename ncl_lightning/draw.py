@@ -181,23 +181,18 @@ def data_uri(data: bytes) -> str:
 def stack(pictures: Sequence[Image]) -> Image:
     """Pictures under each other, on white, as wide as the widest."""
     width = max(picture.shape[1] for picture in pictures)
-    return np.vstack(
-        [np.pad(one, ((0, 0), (0, width - one.shape[1]), (0, 0)), constant_values=255) for one in pictures]
-    )
+    return np.vstack([_on_white(picture, picture.shape[0], width) for picture in pictures])
 
 
 def grid(pictures: list[Image], columns: int) -> Image:
     """Pictures in rows of `columns`, each set on white to the largest size."""
     height = max(picture.shape[0] for picture in pictures)
     width = max(picture.shape[1] for picture in pictures)
-    cells = [
-        np.pad(
-            picture,
-            ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)),
-            constant_values=255,
-        )
-        for picture in pictures
-    ]
+    cells = [_on_white(picture, height, width) for picture in pictures]
     cells += [np.full((height, width, 3), 255, np.uint8)] * (-len(cells) % columns)
-    rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
-    return np.vstack(rows)
+    return np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
+
+
+def _on_white(picture: Image, height: int, width: int) -> Image:
+    right, below = width - picture.shape[1], height - picture.shape[0]
+    return np.pad(picture, ((0, below), (0, right), (0, 0)), constant_values=255)

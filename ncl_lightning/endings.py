@@ -77,7 +77,7 @@ def which_was_killed(processes: Sequence[subprocess.Popen[bytes]], error: BaseEx
 
 
 def refuse_lone_processes(trainer: Trainer) -> None:
-    """torchrun's, of which each would train a run of its own: to one device Lightning gives them no heed."""
+    """Refuse torchrun's processes where Lightning would not join them: each would train a run of its own."""
     if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) != trainer.world_size:
         raise InputError(
             f"torchrun started {os.environ['WORLD_SIZE']} processes, of which {trainer.world_size} would work "

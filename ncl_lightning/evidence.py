@@ -10,22 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from ncl_lightning.images import SUFFIXES
+
 FORMULA = ("=", "+", "-", "@")
 """What spreadsheets take for the beginning of one."""
 _LONGEST = 120  # characters of an entry
-_SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".jfif"},
-    "MPO": {".jpg", ".jpeg", ".jfif"},
-    "HEIF": {".heic", ".heif"},
-    "AVIF": {".avif"},
-    "PNG": {".png"},
-    "TIFF": {".tif", ".tiff"},
-    "BMP": {".bmp"},
-    "GIF": {".gif"},
-    "WEBP": {".webp"},
-    "PPM": {".ppm"},
-}
-"""How files of a format are called, by its name in Pillow."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +56,8 @@ def examine(path: Path | str) -> Evidence:
 
 
 def misnamed(path: Path, kind: str) -> str:
-    """What to say of a file of a format that its name does not say; empty where it does."""
-    fits = _SUFFIXES.get(kind)
+    """A note for a file whose suffix does not fit its format; empty where it fits."""
+    fits = SUFFIXES.get(kind)
     return f"a {kind} file by its content" if fits and path.suffix.lower() not in fits else ""
 
 

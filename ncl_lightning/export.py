@@ -45,8 +45,9 @@ def export(
 ) -> None:
     """Write a checkpoint to hand on: weights, what evaluation needs, and what it was trained on as fingerprints.
 
-    It serves every command but to go on training; optimizer, callbacks and paths stay behind. The fingerprints are
-    small grey thumbnails of the training and validation pictures; `--fingerprints false` keeps them back.
+    Every command takes it, but no training can be resumed from it: optimizer, callbacks and paths stay behind. The
+    fingerprints are small grey thumbnails of the training and validation pictures; `--fingerprints false` keeps them
+    back.
 
     Args:
         ckpt: Checkpoint of a run; `best` or `last`, that of the newest run below runs/; or `shipped`.
@@ -55,15 +56,15 @@ def export(
             lie at 0.5, where everybody cuts. Ranks, and so AUC and average precision, stay.
         calibration: Scale and shift of the logits by which values become probabilities (Platt 1999), such as
             benchmarks/calibrate.py fits; `[0.8, -2.1]`, say. Each picture is then cut at its own (`model.own_cut`).
-        second_look: Let `model.second_look` be this: pixels of the longer side from which on pictures are looked at a
-            second time, at half size; 0: none is.
+        second_look: Set `model.second_look`: pictures whose longer side has so many pixels or more are looked at again
+            at half size; 0: none are.
         fingerprints: Keep the fingerprints (32×32 grey thumbnails) of the training and validation pictures, by which
             `test` refuses to score on them.
         mean_with: Checkpoints of other runs of the same network that went on from the same weights: each weight written
             is the mean of all (a model soup, Wortsman et al. 2022), which is often better than either.
     """
     if out.suffix.lower() in _OTHERS:
-        raise InputError(f"{out}: a PyTorch checkpoint is written, and no other format; name it {out.stem}.ckpt")
+        raise InputError(f"{out}: export writes PyTorch checkpoints only; name it {out.stem}.ckpt")
     file = named_checkpoint(ckpt, Path("runs"))
     checkpoint = load_checkpoint(file)
     if out.exists():
@@ -112,7 +113,7 @@ def _average(checkpoint: dict[str, Any], files: Sequence[str]) -> None:
     for file, other in zip(files, others, strict=True):
         theirs = other["state_dict"]
         if {name: one.shape for name, one in theirs.items()} != {name: one.shape for name, one in weights.items()}:
-            raise InputError(f"{file}: the weights of another network, so there is no mean of both; leave it out")
+            raise InputError(f"{file}: its weights don't fit this network, so they can't be averaged; leave it out")
     for name, own in weights.items():
         # but for what counts: BatchNorm's batches
         if own.is_floating_point():
@@ -133,7 +134,7 @@ def _move(checkpoint: dict[str, Any], scale: float, shift: float) -> None:
     if not 0 < scale < math.inf or not math.isfinite(shift):
         raise InputError(f"calibration is {scale}, {shift}; give a scale above 0 and a shift")
     if bias is None:
-        raise InputError("threshold, calibration: only of PivotNetwork is known where its logits come from")
+        raise InputError("threshold, calibration: for a PivotNetwork alone; leave them out")
     options["threshold"] = 0.5
     weights["network.head.weight"] *= scale
     bias.mul_(scale).add_(shift)

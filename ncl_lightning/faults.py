@@ -21,7 +21,7 @@ _collected: ContextVar[list[Fault] | None] = ContextVar("collected", default=Non
 
 
 def report(kind: str, files: Iterable[object], message: str) -> None:
-    """A fault that the reader can go on after, without what is concerned.
+    """Report a fault that does not end the reading: the files it concerns are left out.
 
     Raises:
         InputError: The message, unless faults are collected.

@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, line ends as they are; what has no UTF-8, as in odd file names, with a backslash.
+    """Write UTF-8 text, line ends as they are; what UTF-8 can't encode (in odd file names) as `\\udc…`.
 
     Raises:
         InputError: The folder can't be written.

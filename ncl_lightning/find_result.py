@@ -13,8 +13,8 @@ from ncl_lightning.options import flat, in_use
 # of the options of a test, those that move its scores
 _TEST_MODEL = ("threshold", "copies", "own_cut", "second_look")
 _TEST_DATA = ("size", "eval_sizing", "max_size")
-# of the training's, those that do not
-_IDLE = ("test", "predict", "num_workers", "eval_batch_size", "leakage", "counts")
+IDLE_DATA = ("test", "predict", "num_workers", "eval_batch_size", "leakage", "counts")
+"""Options of the data that move no score."""
 
 
 def find_result(given: Path) -> Path:
@@ -89,8 +89,7 @@ def about(result: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is damaged.
     """
-    run: dict[str, Any] = _read(result).get("run", {})
-    return run
+    return _read(result).get("run", {})
 
 
 def sets_of(result: Path) -> dict[str, dict[str, Any]]:
@@ -99,8 +98,7 @@ def sets_of(result: Path) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: The file is damaged.
     """
-    sets: dict[str, dict[str, Any]] = _read(result).get("sets", {})
-    return sets
+    return _read(result).get("sets", {})
 
 
 def _read(result: Path) -> dict[str, Any]:
@@ -124,7 +122,7 @@ def settings(run: dict[str, Any]) -> dict[str, Any]:
     model, data = run.get("model", {}), run.get("data", {})
     own = {key: model[key] for key in _TEST_MODEL if key in model}
     options = flat(in_use(model | training.get("model", {}) | own), "model.")
-    kept = {key: value for key, value in training.get("data", {}).items() if key not in _IDLE}
+    kept = {key: value for key, value in training.get("data", {}).items() if key not in IDLE_DATA}
     options |= flat(kept | {key: data[key] for key in _TEST_DATA if key in data}, "data.")
     if training.get("seed") is not None:
         options["seed"] = training["seed"]

@@ -47,8 +47,8 @@ def check_masks(name: str, sources: Iterable[Source]) -> None:
             # damaged further below: who trains on it will say so
             return
     raise InputError(
-        f"{name}: none of its {len(masked)} masks has a tampered pixel, which is one above 127 of 255 "
-        f"({masked[0].mask} for one); `audit` says what values they have"
+        f"{name}: none of its {len(masked)} masks has a tampered pixel, that is one brighter than 127 "
+        f"(for example {masked[0].mask}); `audit` says what values they have"
     )
 
 

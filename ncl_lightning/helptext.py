@@ -44,8 +44,8 @@ _PURPOSES = {
     "robustness": "Score a checkpoint on named sets (--data.test) under blur, noise, JPEG, resizing, gamma, cropping.",
 }
 _STORED = (
-    " What is not given is as the checkpoint has it (model.* and data.size, eval_sizing, max_size), whatever default "
-    "stands below. The further options, which few need here, are those that `fit --help` lists."
+    " Options that are not given come from the checkpoint (model.*, data.size, data.eval_sizing, data.max_size), "
+    "whatever default is shown below. `fit --help` lists the other options, which are rarely needed here."
 )
 
 

@@ -71,7 +71,7 @@ def _place(name: str) -> float:
 
 
 def hold_out(sources: Sequence[Source], share: float, copies: bool = True) -> tuple[list[Source], list[Source]]:
-    """Sources to train on and sources to validate on, of as many parts.
+    """Sources to train on, as many as given, and sources to validate on, fewer where one has nothing held out.
 
     Args:
         sources: Sources of files.

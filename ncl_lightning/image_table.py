@@ -93,21 +93,8 @@ class ImageTable(ImageRows):
 
     def compute(self) -> dict[str, Tensor]:
         """The mean of each column over the images where it is defined: scalars, float64; NaN where there is none."""
-        table = self._table()
-        return {name: mean(table[name]) for name in self.columns}
-
-    def per_image(self) -> dict[str, Tensor]:
-        """`index` (M,) int64 and each column (M,) float32 on the CPU, over the images seen, in index order.
-
-        Every process must call it.
-        """
-        with self._merged():
-            return self._table()
-
-    def _table(self) -> dict[str, Tensor]:
-        rows = self._rows()
-        values = self.values.cpu()[rows]
-        return {"index": rows} | {name: values[:, k] for k, name in enumerate(self.columns)}
+        values = self.values.cpu()[self._rows()]
+        return {name: mean(column) for name, column in zip(self.columns, values.unbind(1), strict=True)}
 
 
 class Means(Metric):

@@ -23,9 +23,20 @@ from ncl_lightning.files import replacing
 
 # what telephones save
 register_heif_opener()
-IMAGE_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jfif"},
+    "MPO": {".jpg", ".jpeg", ".jfif"},
+    "HEIF": {".heic", ".heif"},
+    "AVIF": {".avif"},
+    "PNG": {".png"},
+    "TIFF": {".tif", ".tiff"},
+    "BMP": {".bmp"},
+    "GIF": {".gif"},
+    "WEBP": {".webp"},
+    "PPM": {".ppm"},
+}
+"""How files of a format are called, by its name in Pillow."""
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 # where Pillow itself refuses; a 20000×20000 picture is twice that
 MAX_PIXELS = 178_956_970
 
@@ -130,7 +141,7 @@ def read_grey(path: Path | str) -> NDArray[np.float32]:
     samples = _decode(Path(path), lambda pixels: pixels)[0]
     channels = samples[..., None] if samples.ndim == 2 else samples[..., : 1 if samples.shape[2] < 3 else 3]
     if (channels != channels[..., :1]).any():
-        raise InputError(f"{path}: in colours, which are no values; give it in grey")
+        raise InputError(f"{path}: a colour picture has no single value per pixel; give a grey one")
     white = np.iinfo(samples.dtype).max if samples.dtype.kind in "iu" else 1
     return (channels[..., 0] / np.float32(white)).astype(np.float32)
 

@@ -44,7 +44,7 @@ def refuse_mistyped_monitors(trainer: Trainer, known: Sequence[str]) -> None:
         known: Scores that will be logged. Others may be, too, by callbacks of the user's own.
 
     Raises:
-        InputError: One is none of these but by a letter.
+        InputError: One is none of these, but so like one that it must be mistyped.
     """
     callbacks: Sequence[Any] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:

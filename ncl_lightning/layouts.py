@@ -161,8 +161,7 @@ def green(edges: Pixels) -> Mask:
     """Columbia's edge mask (H, W, 3) to the spliced region (H, W): the greens of both brightnesses."""
     red, green, blue = edges.astype(np.int16).transpose(2, 0, 1)
     # JPEG smears the colours, so compare instead of asking for exact ones
-    result: Mask = np.maximum(green, blue) > np.maximum(red, 64)
-    return result
+    return np.maximum(green, blue) > np.maximum(red, 64)
 
 
 def columbia(root: Path) -> list[Pair]:

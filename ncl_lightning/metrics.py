@@ -159,7 +159,7 @@ class ImageScores(ImageRows):
             left): int64.
             Means over the tampered images, float64 in [0,1], higher is better: `f1`, `iou`, `auc`, `ap` (average
             precision), `precision`, `recall`, `accuracy`, `f1_permuted`, `f1_best` (each image at its own best
-            threshold), `f1_all_tampered`.
+            threshold), `f1_val` (at `val_threshold`), `f1_all_tampered`.
             `f1_best_set` and `threshold_best_set`: the one threshold of `GRID` that suits the set best.
             `fpr_authentic`: the mean share of an authentic image's pixels called tampered; lower is better.
             `image_…`: see `image_scores`; `image_com_f1`: the harmonic mean of `f1` and `image_harmonic` (MVSS-Net).
@@ -179,7 +179,7 @@ class ImageScores(ImageRows):
             "empty_images": (~tampered & ~authentic).sum(),
         }
         out |= {name: mean(columns[name][tampered]) for name in MEANS}
-        curve = self._curve()
+        curve = self._curve(columns)
         if tampered.any():
             out["f1_best_set"], at = curve["f1"].max(0)
             out["threshold_best_set"] = curve["threshold"][at]
@@ -209,7 +209,7 @@ class ImageScores(ImageRows):
         is predicted).
         """
         with self._merged():
-            return self._curve()
+            return self._curve(self._columns())
 
     def intervals(self, draws: int = 2000, seed: int = 0, level: float = 0.95) -> dict[str, tuple[float, float]]:
         """Bootstrap intervals (low, high) over images of each mean of `compute`; every process must call it."""
@@ -250,21 +250,16 @@ class ImageScores(ImageRows):
         tp, fp = self.curves.cpu()[rows, :, round(self.val_threshold * 100)].long().unbind(1)
         return f1_score(tp, fp, positives).where(positives > 0, torch.nan)
 
-    def _curve(self) -> dict[str, Tensor]:
-        rows = self._rows()
+    def _curve(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
+        rows, tampered, authentic, positives = (columns[k] for k in ("index", "tampered", "authentic", "positives"))
         tp, fp = self.curves.cpu()[rows].long().unbind(1)
-        counts = self.counts.cpu()[rows]
-        positives = counts[:, COUNTS.index("positives")][:, None]
-        negatives = counts[:, COUNTS.index("negatives")][:, None]
-        tampered = positives[:, 0] > 0
-        authentic = (counts[:, COUNTS.index("untouched")] > 0) & (negatives[:, 0] > 0)
-        t, f, p = tp[tampered], fp[tampered], positives[tampered].expand(-1, len(GRID))
+        t, f, p = tp[tampered], fp[tampered], positives[tampered, None].expand(-1, len(GRID))
         table = {
             "f1": f1_score(t, f, p),
             "iou": iou_score(t, f, p),
             "precision": ratio(t, t + f, otherwise=0.0),
             "recall": ratio(t, p),
-            "fpr_authentic": ratio(fp[authentic], negatives[authentic]),
+            "fpr_authentic": ratio(fp[authentic], columns["negatives"][authentic, None]),
         }
         return {
             "threshold": (GRID.double() * 100).round() / 100,

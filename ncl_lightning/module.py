@@ -170,15 +170,14 @@ class NCLModule(LightningModule):
         for part in (self.network, self.loss):
             if isinstance(part, (PivotNetwork, NCLLoss)) and part.stride != stride:
                 raise InputError(
-                    f"model.stride is {stride}, but that of the {type(part).__name__} given {part.stride}: "
-                    "patches would be other ones; give both the same"
+                    f"model.stride is {stride}, but the {type(part).__name__} given has stride {part.stride}; "
+                    "give both the same"
                 )
         # faster convolutions, on a CPU too; nothing else changes
         self.network.to(memory_format=torch.channels_last)
         if not loss and lambda_ncl == 0 and lambda_pc == 0 and isinstance(self.network, PivotNetwork):
             # a head that gets no gradient makes DDP raise on the second step
-            for parameter in self.network.contrast_parameters():
-                parameter.requires_grad_(False)
+            self.network.projections.requires_grad_(False)
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
         self.results: dict[str, dict[str, float | None]] = {}
@@ -192,7 +191,7 @@ class NCLModule(LightningModule):
         """The network's output for pictures (B,3,H,W) RGB, uint8 or float of 0..1.
 
         Raises:
-            InputError: They have another shape or type, or (not in training) values above 1.
+            InputError: They have another shape or type, or (not in training) values above 2, as of 0..255.
         """
         image = in_unit_range(image, look=not self.training)
         # a compiled network is called by its name, a plain one by its method
@@ -398,10 +397,9 @@ class NCLModule(LightningModule):
         originals = batch.get("original_mask", ())
         maps = to_original(probability, batch) if len(originals) else []
         for i, mask in enumerate(originals):
-            mask = mask[None].to(self.device)
+            mask, one = mask[None].to(self.device), slice(i, i + 1)
+            valid, top = torch.ones_like(mask, dtype=torch.bool), None if highest is None else highest[one]
             for scores in at_original:
-                valid, one = torch.ones_like(mask, dtype=torch.bool), slice(i, i + 1)
-                top = None if highest is None else highest[one]
                 scores.update(maps[i], mask, valid, batch["index"][one], top, batch["authentic"][one])
 
     def on_test_epoch_end(self) -> None:

@@ -19,7 +19,7 @@ from torch.nn.functional import avg_pool2d, interpolate, normalize, pad
 
 from ncl_lightning.blocks import MEAN, STD
 from ncl_lightning.patches import BRANCHES
-from ncl_lightning.trace_encoder import TraceEncoder
+from ncl_lightning.trace_encoder import TraceEncoder, convolution
 
 DECODERS = {
     architecture.__name__.lower(): architecture.__name__ for architecture in smp.MODEL_ARCHITECTURES_MAPPING.values()
@@ -95,7 +95,7 @@ class PivotNetwork(nn.Module):
                 f"stride is {stride}, but {encoder if encoder == 'traces' else decoder} gives features of stride "
                 f"{self.decoder_stride}: give a multiple of {self.decoder_stride}"
             )
-        self.branches = nn.ModuleDict({name: _convolution(channels, branch_channels, 3) for name in BRANCHES})
+        self.branches = nn.ModuleDict({name: convolution(channels, branch_channels) for name in BRANCHES})
         # a projection as in SimCLR and SupCon, one hidden layer
         self.projections = nn.ModuleDict(
             {
@@ -107,28 +107,21 @@ class PivotNetwork(nn.Module):
                 for name in BRANCHES
             }
         )
-        self.fuse = _convolution(2 * branch_channels, branch_channels, 1)
+        self.fuse = convolution(2 * branch_channels, branch_channels, 1)
         self.head = nn.Conv2d(branch_channels, 1, 3, padding=1)
 
     def forward(self, image: Tensor) -> PivotOutput:
         """Embeddings, fused features and logits for pictures (B,3,H,W), normalised as the encoder expects."""
-        maps = self._branch_maps(image)
-        embeddings = {name: self._embed(name, branch_map) for name, branch_map in maps.items()}
-        features, logits = self._localize(maps, image.shape[-2], image.shape[-1])
-        return PivotOutput(embeddings["tampered"], embeddings["authentic"], features, logits)
-
-    def localize(self, image: Tensor) -> Tensor:
-        """Logits (B,1,H,W) alone, for inference: the projections are not computed."""
-        return self._localize(self._branch_maps(image), image.shape[-2], image.shape[-1])[1]
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the patches of a padded picture; N = rows·columns, in raster order."""
+        height, width = image.shape[-2:]
         frame = self._frame(height, width)
-        return frame[0] // self.stride, frame[1] // self.stride
-
-    def contrast_parameters(self) -> list[nn.Parameter]:
-        """The projections' parameters: where both λ are 0 they get no gradient, and DDP wants them frozen."""
-        return list(self.projections.parameters())
+        shared = self._decode(_framed(image, *frame))  # (B,c,h,w)
+        maps = {name: branch(shared) for name, branch in self.branches.items()}  # (B,C,h,w) each
+        embeddings = {name: self._embed(name, branch_map) for name, branch_map in maps.items()}
+        features = self.fuse(torch.cat(list(maps.values()), 1))
+        logits = self.head(features)
+        if self.decoder_stride > 1:
+            logits = interpolate(logits, size=frame, mode="bilinear", align_corners=False)
+        return PivotOutput(embeddings["tampered"], embeddings["authentic"], features, logits[..., :height, :width])
 
     def _frame(self, height: int, width: int) -> tuple[int, int]:
         return -(-height // self.multiple) * self.multiple, -(-width // self.multiple) * self.multiple
@@ -139,26 +132,12 @@ class PivotNetwork(nn.Module):
         # vision transformers give their prefix tokens beside the features
         return self.decoder(*features) if isinstance(features, tuple) else self.decoder(features)
 
-    def _branch_maps(self, image: Tensor) -> dict[str, Tensor]:
-        """(B,3,H,W) -> each branch's map (B,C,h,w)."""
-        height, width = self._frame(image.shape[-2], image.shape[-1])
-        shared = self._decode(_framed(image, height, width))
-        return {name: branch(shared) for name, branch in self.branches.items()}
-
     def _embed(self, name: str, branch_map: Tensor) -> Tensor:
         """(B,C,h,w) -> (B,N,d), each row of length 1."""
         patches = avg_pool2d(branch_map, self.stride // self.decoder_stride)
         z = self.projections[name](patches).flatten(2).transpose(1, 2)
         # lengths in float32: a half's squares overflow; the bound keeps the gradient finite at a zero row
         return normalize(z.float() if z.dtype in (torch.float16, torch.bfloat16) else z, dim=-1, eps=1e-6)
-
-    def _localize(self, maps: dict[str, Tensor], height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Branch maps (B,C,h,w) -> fused features (B,C,h,w) and logits (B,1,H,W)."""
-        features = self.fuse(torch.cat(list(maps.values()), 1))
-        logits = self.head(features)
-        if self.decoder_stride > 1:
-            logits = interpolate(logits, size=self._frame(height, width), mode="bilinear", align_corners=False)
-        return features, logits[..., :height, :width]
 
     def _probe(self, encoder: str, decoder: str) -> tuple[int, int, int]:
         """The multiple that a frame's sides need, and channels and stride of the decoder's features.
@@ -215,12 +194,6 @@ _COMPLAINTS = (
     AssertionError,
     IndexError,
 )
-
-
-def _convolution(channels: int, out: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(out), nn.ReLU()
-    )
 
 
 def _create(encoder: str, decoder: str, weights: str | None, options: dict[str, Any]) -> Any:

@@ -134,25 +134,22 @@ def compare(
         For each, plain numbers: `set`, `score`, `a`, `b`, `images` (pairs), `mean_a`, `mean_b`, `runs_a`, `runs_b`
         (each run's mean), `difference` (b - a) with its interval over images and runs, `low` and `high`, and the one
         over images alone, `over_images`; `floor`, what calling everything tampered scores (None where that is not
-        known); `seeds_paired` (images are always paired; whether runs are, too, seed by
-        seed); `holds` (the former interval leaves out 0, and they are FEWEST images or more) and `better` (that arm's
-        name, or None).
+        known); `seeds_paired` (whether runs were paired, by seed; images are); `holds` (`low` to `high` leaves out
+        0, and there are FEWEST images or more) and `better` (the name of the better arm; None where none `holds`).
     """
     out = []
     for name, keys in pair(arms).items():
         for score, (a, b) in itertools.product(scores, itertools.combinations(arms, 2)):
-            x, y = a.values(keys, score), b.values(keys, score)
+            runs_a, runs_b = a.of_runs(keys, score), b.of_runs(keys, score)
+            x, y = runs_a.mean(0), runs_b.mean(0)
             both = ~np.isnan(x - y)
             if not both.any():
                 continue
             difference, *over_images = paired_difference(y, x, draws, seed, level)
-            runs = b.of_runs(keys, score), a.of_runs(keys, score)
             seeds_paired = bool(a.seeds) and a.seeds == b.seeds
-            _, low, high = difference_of_methods(*runs, draws, seed, level, seeds_paired)
+            _, low, high = difference_of_methods(runs_b, runs_a, draws, seed, level, seeds_paired)
             holds = (low > 0 or high < 0) and int(both.sum()) >= FEWEST
-            higher = b if difference > 0 else a
-            lower = a if higher is b else b
-            better = (lower if score in LOWER_IS_BETTER else higher).name if holds else None
+            better = b if (difference > 0) != (score in LOWER_IS_BETTER) else a
             out.append(
                 {
                     "set": name,
@@ -162,8 +159,8 @@ def compare(
                     "images": int(both.sum()),
                     "mean_a": float(x[both].mean()),
                     "mean_b": float(y[both].mean()),
-                    "runs_a": a.of_runs(keys, score)[:, both].mean(1).tolist(),
-                    "runs_b": b.of_runs(keys, score)[:, both].mean(1).tolist(),
+                    "runs_a": runs_a[:, both].mean(1).tolist(),
+                    "runs_b": runs_b[:, both].mean(1).tolist(),
                     "difference": difference,
                     "low": low,
                     "high": high,
@@ -171,14 +168,14 @@ def compare(
                     "seeds_paired": seeds_paired,
                     "floor": _floor(a, [key for key, known in zip(keys, both, strict=True) if known], score),
                     "holds": holds,
-                    "better": better,
+                    "better": better.name if holds else None,
                 }
             )
     return out
 
 
 def too_few(found: Mapping[str, Any]) -> bool:
-    """Whether a difference that `compare` found would hold, were it of FEWEST images or more."""
+    """Whether only the small number of images keeps a difference that `compare` found from holding."""
     return bool(found["images"] < FEWEST and (found["low"] > 0 or found["high"] < 0))
 
 

@@ -11,7 +11,7 @@ from ncl_lightning import draw
 from ncl_lightning.datasets import Batch
 from ncl_lightning.images import write_image
 from ncl_lightning.patches import categorise, patch_grid
-from ncl_lightning.run_folder import of_all_processes, run_folder
+from ncl_lightning.run_folder import merged, run_folder
 
 _LEAST, _MOST = 128, 512  # pixels, the longer side of a picture in a panel
 
@@ -68,10 +68,8 @@ class Panels(Callback):
         """Write the panel: all processes gather, the first one writes."""
         if not self._wanted(trainer):
             return
-        authentic = {index: kind for part in of_all_processes(self._authentic) for index, kind in part.items()}
-        chosen = choose(authentic, self.count)
-        mine = {index: self._rows[index] for index in chosen if index in self._rows}
-        rows = {index: row for part in of_all_processes(mine) for index, row in part.items()}
+        chosen = choose(merged(self._authentic), self.count)
+        rows = merged({index: self._rows[index] for index in chosen if index in self._rows})
         folder = run_folder(trainer)
         if not chosen or not trainer.is_global_zero or folder is None:
             return

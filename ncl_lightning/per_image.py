@@ -55,6 +55,11 @@ def _plain(value: bool | int | float) -> int | float | None:
     return int(value)
 
 
+def digits(value: str | int | float | None) -> str:
+    """A score as tables show it."""
+    return "–" if value is None else f"{value:.3f}"
+
+
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ("set",)) -> None:
     """Write rows of the same keys as CSV, whole or not at all; None becomes an empty cell.
 

@@ -194,7 +194,7 @@ def run_curves(path: Path, losses: Mapping[str, Points], scores: Mapping[str, Po
         _save(figure, path)
 
 
-def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Sequence[str] = ("f1", "auc")) -> None:
+def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """A panel for each score and distortion, a line with its 95 % band for each set; from clean to severe.
 
     Dotted, where it is known: what calling every pixel tampered scores.
@@ -202,21 +202,20 @@ def robustness_plot(path: Path, rows: Sequence[Mapping[str, Any]], scores: Seque
     Args:
         path: A PNG or SVG to write.
         rows: Rows of robustness.csv, in its order.
-        scores: Which scores to show, a line of panels each.
     """
     kinds = list(dict.fromkeys(row["distortion"] for row in rows))
     sets = list(dict.fromkeys(row["set"] for row in rows))
     with rc_context(_STYLE):
-        figure = Figure(figsize=(max(6.0, 2.7 * len(kinds)), 2.6 * len(scores) + 0.4), dpi=130)
-        grid = figure.subplots(len(scores), len(kinds), sharey="row", squeeze=False)
-        for i, score in enumerate(scores):
+        figure = Figure(figsize=(max(6.0, 2.7 * len(kinds)), 2.6 * 2 + 0.4), dpi=130)
+        grid = figure.subplots(2, len(kinds), sharey="row", squeeze=False)
+        for i, score in enumerate(("f1", "auc")):
             for j, kind in enumerate(kinds):
                 axes = grid[i][j]
                 for name, colour in zip(sets, COLOURS * len(sets), strict=False):
                     _line(axes, [r for r in rows if r["set"] == name and r["distortion"] == kind], score, name, colour)
                 axes.set_title(_TITLES.get(kind, kind) if i == 0 else "", fontsize=10)
                 if j == 0:
-                    axes.set_ylabel({"f1": "F1", "auc": "AUC", "iou": "IoU"}.get(score, score))
+                    axes.set_ylabel(score.upper())
         handles = [
             *grid[0][0].get_legend_handles_labels()[0],
             Line2D([], [], linestyle="", marker="o", markerfacecolor="white", color="#333", label="clean pictures"),

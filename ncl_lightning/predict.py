@@ -34,7 +34,7 @@ from ncl_lightning.predict_folder import (
 )
 from ncl_lightning.predict_inputs import RAW, named_paths, named_pictures, output_file, output_stems
 from ncl_lightning.predict_page import SHOWN, Predicted, preview, stands_out, write_gallery
-from ncl_lightning.run_folder import environment, of_all_processes
+from ncl_lightning.run_folder import environment, merged
 from ncl_lightning.untouched import untouched_of
 
 _LEAST = 64  # pixels of the shorter side: smaller ones hold some few blocks of JPEG
@@ -175,9 +175,9 @@ class PredictionWriter(BasePredictionWriter):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """List what was found by all processes, and say what was done."""
         # a sampler may give two processes the same picture
-        self._found = {name: one for part in of_all_processes(self._found) for name, one in part.items()}
-        previews = {name: three for part in of_all_processes(self._previews) for name, three in part.items()}
-        self.failed = {name: line for part in of_all_processes(self.failed) for name, line in sorted(part.items())}
+        self._found = merged(self._found)
+        previews = merged(self._previews)
+        self.failed = merged(self.failed)
         if trainer.is_global_zero:
             self._list(trainer, previews)
             skipped = f", {len(self.failed)} skipped" if self.failed else ""

@@ -24,7 +24,7 @@ def no_pictures(given: Path, out: Path) -> list[Path]:
 
 
 def earlier_results(folder: Path, stems: Mapping[str, Path]) -> list[Path]:
-    """What the images of an earlier list in a folder begin with; none where there is no list.
+    """The stems (see `output_stems`) of the images that an earlier predictions.csv lists; empty without one.
 
     Args:
         folder: Where `predict` writes.
@@ -71,7 +71,7 @@ def remove(folder: Path, stems: Iterable[Path]) -> None:
 
 
 def _listed(file: Path) -> dict[str, str]:
-    """Of an earlier run's list: the hash of the picture by what its images' names begin with.
+    """The SHA-256 of each picture that an earlier predictions.csv lists, by the stem of its images.
 
     Raises:
         InputError: The file is no such list.

@@ -178,7 +178,7 @@ def _score(one: Predicted, untouched: Untouched | None) -> str:
     compared = []
     if untouched is not None and share is not None:
         # the legend says which set is of so many
-        many, of, _ = untouched.most(highest)
+        many, of = untouched.most(highest)
         unlike = ["smaller"] if (one.width or 0) * (one.height or 0) > untouched.pixels else []
         # at one time or another
         unlike += ["saved as JPEG"] if one.format != "JPEG" else []

@@ -10,7 +10,7 @@ _FIRST = "NCL_LIGHTNING_FIRST_PROCESS"
 
 
 def is_first() -> bool:
-    """False in the processes of a run of several that leave the talking to the first one."""
+    """True in a run's only or first process, which speaks for all."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
 
 

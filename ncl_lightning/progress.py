@@ -52,7 +52,7 @@ class Bar(RichProgressBar):
         self._between = False
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The scores; the number of the run's folder is none."""
+        """The scores, without `v_num`, the number of the run's folder, which Lightning adds."""
         if not self._between:
             found = super().get_metrics(trainer, pl_module)
             self._shown = {name: value for name, value in found.items() if name != "v_num"}

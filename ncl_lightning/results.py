@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from ncl_lightning.files import make_folder, run_of_checkpoint, write_json
 from ncl_lightning.leakage import leaks
 from ncl_lightning.metrics import ImageScores
 from ncl_lightning.module import AT_ORIGINAL, plain
-from ncl_lightning.per_image import image_rows, write_rows
+from ncl_lightning.per_image import digits, image_rows, write_rows
 from ncl_lightning.report import SetReport, write_report
 from ncl_lightning.report_examples import examples
-from ncl_lightning.run_folder import environment, of_all_processes
+from ncl_lightning.run_folder import environment, merged
 
 # four do not fit into 80 columns
 SHOWN = ("f1", "iou", "auc")
@@ -40,7 +41,8 @@ class ResultsWriter(Callback):
         self.folder = folder
         self.run = run
         self.shown = shown
-        self._pictures: dict[str, dict[int, tuple[str, int, int]]] = {}
+        # by set and index: name, height, width
+        self._pictures: dict[tuple[str, int], tuple[str, int, int]] = {}
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the folder: better no test than one whose results can't be kept."""
@@ -57,15 +59,17 @@ class ResultsWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Note the names and sizes of a batch's pictures."""
-        seen = self._pictures.setdefault(list(_scores(pl_module))[dataloader_idx], {})
+        of_set = list(_scores(pl_module))[dataloader_idx]
         for index, name, size in zip(
             batch["index"].tolist(), batch["name"], batch["original_size"].tolist(), strict=True
         ):
-            seen[index] = (name, *size)
+            self._pictures[of_set, index] = (name, *size)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write when every set is done: all processes gather, the first one writes."""
-        pictures = _gathered(self._pictures)
+        pictures: dict[str, dict[int, tuple[str, int, int]]] = defaultdict(dict)
+        for (name, index), picture in merged(self._pictures).items():
+            pictures[name][index] = picture
         sets = with_intervals(pl_module)
         tables = {name: [s.per_image() for s in pair] for name, pair in _scores(pl_module).items()}
         curves = {name: [s.curve() for s in pair] for name, pair in _scores(pl_module).items()}
@@ -85,7 +89,7 @@ class ResultsWriter(Callback):
             print(f"PARTIAL: {name} was scored on {seen} of its {count} pictures", file=sys.stderr)
         if partial:
             run["partial"] = partial
-        rows = {name: image_rows(name, pictures.get(name, {}), *pair) for name, pair in tables.items()}
+        rows = {name: image_rows(name, pictures[name], *pair) for name, pair in tables.items()}
         show(sets)
         # of an earlier test: it would stand beside the tables of this one, were this one killed
         (self.folder / "results.json").unlink(missing_ok=True)
@@ -131,15 +135,6 @@ def _scores(module: LightningModule) -> dict[str, tuple[ImageScores, ImageScores
     return {name: (of_set["network"], of_set["original"]) for name, of_set in tables.items()}
 
 
-def _gathered(mine: dict[str, dict[int, tuple[str, int, int]]]) -> dict[str, dict[int, tuple[str, int, int]]]:
-    """The pictures that any process saw."""
-    merged: dict[str, dict[int, tuple[str, int, int]]] = {}
-    for one in of_all_processes(mine):
-        for name, seen in one.items():
-            merged.setdefault(name, {}).update(seen)
-    return merged
-
-
 def _training_config(checkpoint: str | None) -> str | None:
     """config.yaml of the run that a checkpoint lies in."""
     run = run_of_checkpoint(checkpoint) if checkpoint else None
@@ -162,15 +157,11 @@ def show(sets: dict[str, dict[str, Any]]) -> None:
         table.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     for name, scores in sets.items():
         head = f"{escape(name)}\n[dim]{scores['tampered_images']} of {scores['images']}[/dim]"
-        table.add_row(head, "network", *(_cell(scores, key) for key in SHOWN), _text(scores["f1_all_tampered"]))
+        table.add_row(head, "network", *(_cell(scores, key) for key in SHOWN), digits(scores["f1_all_tampered"]))
         table.add_row("", "original", *(_cell(scores, f"{key}_original") for key in SHOWN), "", end_section=True)
     Console().print(table)
 
 
 def _cell(scores: dict[str, Any], key: str) -> str:
     ends = scores.get(f"{key}_ci")
-    return _text(scores.get(key)) + (f"\n[dim]{ends[0]:.3f}–{ends[1]:.3f}[/dim]" if ends else "")
-
-
-def _text(value: float | int | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return digits(scores.get(key)) + (f"\n[dim]{ends[0]:.3f}–{ends[1]:.3f}[/dim]" if ends else "")

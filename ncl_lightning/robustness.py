@@ -25,7 +25,7 @@ from ncl_lightning.files import file_hash
 from ncl_lightning.leakage import leaks
 from ncl_lightning.ledger import Ledger
 from ncl_lightning.module import NCLModule
-from ncl_lightning.per_image import Row
+from ncl_lightning.per_image import Row, digits
 from ncl_lightning.plots import robustness_plot
 from ncl_lightning.progress import quiet
 from ncl_lightning.results import with_intervals
@@ -117,14 +117,10 @@ def _show(rows: list[Row], plan: Mapping[str, list[str]]) -> None:
     for name in dict.fromkeys(str(row["set"]) for row in rows):
         for kind in plan:
             mine = [row for row in rows if row["set"] == name and row["distortion"] == kind]
-            f1, auc = ("  ".join(f"[dim]{r['level']}:[/dim]{_number(r[key])}" for r in mine) for key in ("f1", "auc"))
+            f1, auc = ("  ".join(f"[dim]{r['level']}:[/dim]{digits(r[key])}" for r in mine) for key in ("f1", "auc"))
             table.add_row(escape(name), kind, "F1", f1)
             table.add_row("", "", "AUC", auc, end_section=True)
     Console().print(table)
-
-
-def _number(value: str | int | float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 class RobustnessCLI(NCLCLI):

@@ -22,7 +22,8 @@ from ncl_lightning.errors import InputError
 from ncl_lightning.files import read_metrics
 from ncl_lightning.options import cut, differing, flat, text
 
-T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 _PLAIN = (bool, int, float, str)
 
 
@@ -70,7 +71,7 @@ class RunLogger(CSVLogger):
             raise InputError(f"{folder}: there is a run of that name; give another --name, or {other}") from None
 
     def give_up(self) -> None:
-        """Remove the folder of a new run that came to no training step: mended, it may have its name."""
+        """Remove the folder of a new run that did no training step, so that its name is free for the next try."""
         if self._made and not has_trained(self._made):
             shutil.rmtree(self._made, ignore_errors=True)
 
@@ -114,13 +115,13 @@ def run_folder(trainer: Trainer) -> Path | None:
     return None
 
 
-def of_all_processes(mine: T) -> list[T]:
-    """What each process has, in the order of their ranks; every process must call it."""
+def merged(mine: dict[K, V]) -> dict[K, V]:
+    """The entries of all processes in one mapping; every process must call it."""
     if not (dist.is_available() and dist.is_initialized()):
-        return [mine]
+        return mine
     everyone: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(everyone, mine)
-    return everyone
+    return {key: value for part in everyone for key, value in part.items()}
 
 
 def output_folder(kind: str, given: str | None, checkpoint: str | None) -> Path:

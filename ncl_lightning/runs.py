@@ -16,10 +16,10 @@ from rich.table import Table
 
 from ncl_lightning.errors import InputError
 from ncl_lightning.files import read_metrics
-from ncl_lightning.find_result import newest_result, sets_of
+from ncl_lightning.find_result import IDLE_DATA, newest_result, sets_of
 from ncl_lightning.function_command import Parser
 from ncl_lightning.options import cut, differing, flat, in_use, short_names, text
-from ncl_lightning.per_image import write_rows
+from ncl_lightning.per_image import digits, write_rows
 
 # a tenth of the time of yaml's own, where its C library is there
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -27,7 +27,7 @@ _SHOWN = ("val/f1", "val/auc")
 _TEST = ("f1", "auc")
 # what does not move a run's scores
 _IDLE = (
-    "data.test", "data.predict", "data.num_workers", "data.eval_batch_size", "data.leakage", "data.counts",
+    *(f"data.{name}" for name in IDLE_DATA),
     "trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar", "trainer.enable_model_summary",
 )  # fmt: skip
 
@@ -147,15 +147,11 @@ def _table(found: Sequence[RunLine]) -> Table:
     for line in found:
         cells = [line.name, f"{line.began:%m-%d %H:%M}", line.state, text(line.seed)]
         cells += [cut(text(line.options[key])) if key in line.options else "" for key in names]
-        cells += [*(_number(line.best.get(score)) for score in _SHOWN)]
+        cells += [*(digits(line.best.get(score)) for score in _SHOWN)]
         cells += ["" if line.best_step is None else str(line.best_step)]
-        cells += ["\n".join(f"{name} {', '.join(map(_number, s.values()))}" for name, s in line.tests.items())]
+        cells += ["\n".join(f"{name} {', '.join(map(digits, s.values()))}" for name, s in line.tests.items())]
         table.add_row(*map(escape, cells))
     return table
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _rows(found: Sequence[RunLine]) -> list[dict[str, Any]]:

@@ -97,8 +97,7 @@ def _array(file: Path, key: str) -> NDArray[Any]:
             names = loaded.files
             if key not in names and len(names) != 1:
                 raise InputError(f"{file}: no array {key} in it ({', '.join(names)}); give --key")
-            array: NDArray[Any] = loaded[key if key in names else names[0]]
-            return array
+            return loaded[key if key in names else names[0]]
     except InputError:
         raise
     # a damaged file leads to errors of many kinds: zipfile's, zlib's, tokenize's

@@ -33,7 +33,7 @@ def handed_over(root: Path) -> Path | None:
 
 
 def requeues(trainer: Trainer) -> bool:
-    """True where SLURM's signals are Lightning's to handle: it saves, and gives the job again."""
+    """True where SLURM's signals are Lightning's to handle: it saves, and requeues the job."""
     cluster = trainer._accelerator_connector.cluster_environment
     return isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue
 
@@ -65,7 +65,7 @@ class SaveBetweenSteps(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Let Lightning save, and give the job again, if any process was told to."""
+        """Let Lightning save, and requeue the job, if any process was told to."""
         steps, begun = divmod(batch_idx + 1, trainer.accumulate_grad_batches)
         if self._save is None or begun or (trainer.world_size > 1 and (steps - 1) % self.every):
             return

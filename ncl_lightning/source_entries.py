@@ -28,7 +28,7 @@ class Entry:
         only: Take these alone: `tampered` or `authentic`.
         tampered: How many tampered pictures it is to hold, or the least and the most; None: not checked.
         authentic: The same of authentic ones.
-        take: So many pictures of it alone, drawn once for all; a smaller number takes a part of a larger one's.
+        take: Use only so many of its pictures, the same for every run; a smaller number takes a part of a larger one's.
         anew: In training, `take` draws other pictures for every seed of a run: to tell methods apart whatever the
             pictures. Evaluation is the same for every seed.
     """

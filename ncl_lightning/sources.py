@@ -88,8 +88,8 @@ class FileSource:
         """
         pair = self.pairs[index]
         image, mask = pair.read()
-        inside = self.root is not None and pair.image.is_relative_to(self.root)
-        name = pair.image.relative_to(self.root).as_posix() if inside and self.root else str(pair.image)
+        path, root = pair.image, self.root
+        name = path.relative_to(root).as_posix() if root and path.is_relative_to(root) else str(path)
         return Picture(image, mask, pair.mask is None, name)
 
 
@@ -193,8 +193,7 @@ def _own(spec: Mapping[str, Any]) -> Source:
         raise InputError(f"{name}: it needs __len__ and read(index, epoch), as sources.Source shows")
     if not len(made):
         raise InputError(f"{name}: it holds no picture; mend its init_args")
-    source: Source = made
-    return source
+    return made
 
 
 def _synthetic(rest: str, size: int, seed: int) -> Source:

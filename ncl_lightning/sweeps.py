@@ -134,7 +134,9 @@ def expand(file: Path) -> list[Run]:
     Raises:
         InputError: The file is missing, or it is no grid with a `fit` command, or names a config that is missing.
     """
-    sweep = _read(file)
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; give a sweep file, as in configs/experiments")
+    sweep = _mapping(file)
     if sweep.get("method") != "grid":
         raise InputError(f"{file}: method is {sweep.get('method')}, only a grid can be run here; use a W&B agent")
     parameters = sweep.get("parameters") or {}
@@ -192,12 +194,6 @@ def _none_overruled(file: Path, run: Run, swept: Collection[str]) -> None:
 def _overlap(one: str, other: str) -> bool:
     """One is the other, or a part of it."""
     return is_below(one, other) or is_below(other, one)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise InputError(f"{file}: no such file; give a sweep file, as in configs/experiments")
-    return _mapping(file)
 
 
 def _mapping(file: Path) -> dict[str, Any]:

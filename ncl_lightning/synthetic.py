@@ -46,7 +46,7 @@ class SyntheticSource:
             from. None: 0.15 of made-up pictures, which are to be learned from in a minute, and 0.4 of
             those from photographs.
         web: Share of samples, authentic ones too, that were then handed on as the web does, reduced and saved coarsely
-            (`traces.passed_on`).
+            (`camera.passed_on`).
 
     Raises:
         InputError: For parameters out of range, and for a photograph below 32 pixels a side.

@@ -44,10 +44,10 @@ class TraceEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.mean, self.std = tuple(mean), tuple(std)
-        self.fine = nn.Sequential(_convolution(6, width), _convolution(width, width), nn.AvgPool2d(4))
+        self.fine = nn.Sequential(convolution(6, width), convolution(width, width), nn.AvgPool2d(4))
         self.filters = nn.Conv2d(6, _FILTERS, 5, padding=2, bias=False)
-        self.middle = nn.Sequential(_convolution(width + _FILTERS + 3, 2 * width), _convolution(2 * width, 2 * width))
-        self.coarse = nn.Sequential(_convolution(2 * width, 4 * width), _convolution(4 * width, 4 * width))
+        self.middle = nn.Sequential(convolution(width + _FILTERS + 3, 2 * width), convolution(2 * width, 2 * width))
+        self.coarse = nn.Sequential(convolution(2 * width, 4 * width), convolution(4 * width, 4 * width))
         self.blocks = _block_layers(4 * width) if blocks else None
         self.wider = nn.Sequential(*(_Residual(4 * width, 2**k) for k in range(depth)))
         self.summary = nn.Linear(4 * width, 4 * width)
@@ -107,7 +107,7 @@ def _block_layers(channels: int) -> nn.Sequential:
         nn.Conv2d(CHANNELS, channels, 1, bias=False),
         nn.BatchNorm2d(channels),
         nn.ReLU(),
-        _convolution(channels, channels),
+        convolution(channels, channels),
         nn.Conv2d(channels, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
     )
@@ -120,5 +120,8 @@ def _silence(layers: nn.Sequential) -> None:
     nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
 
 
-def _convolution(channels: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
+def convolution(channels: int, out: int, kernel: int = 3) -> nn.Sequential:
+    """Convolution, batch norm and ReLU, which keep the size."""
+    return nn.Sequential(
+        nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(out), nn.ReLU()
+    )

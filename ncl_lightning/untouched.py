@@ -31,12 +31,12 @@ class Untouched:
 
         Sets differ, and nobody knows which one a picture is like: rather too many than too few.
         """
-        many, of, _ = self.most(highest)
+        many, of = self.most(highest)
         return many / of
 
-    def most(self, highest: float) -> tuple[int, int, str]:
-        """How many score as high, of how many, and of which set."""
-        counts = [(sum(s >= highest for s in scores), len(scores), name) for name, scores in self.scores.items()]
+    def most(self, highest: float) -> tuple[int, int]:
+        """How many score as high, and of how many, in the set where that share is greatest."""
+        counts = [(sum(s >= highest for s in scores), len(scores)) for scores in self.scores.values()]
         # where none does anywhere, the largest set says most
         return max(counts, key=lambda one: (one[0] / one[1], one[1]))
 

@@ -138,7 +138,7 @@ def test_the_mean_of_two_runs(trained: Path, tmp_path: Path) -> None:
     assert set(seen[0]) < set(seen[2])
     refused = command("export", best, tmp_path / "none.ckpt", "--mean_with=[shipped]")
     assert refused.returncode == 1
-    assert "the weights of another network" in refused.stderr
+    assert "its weights don't fit this network" in refused.stderr
     assert not (tmp_path / "none.ckpt").exists()
 
 

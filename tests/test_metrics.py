@@ -414,9 +414,8 @@ def test_image_table() -> None:
     nan = float("nan")
     table.update(torch.tensor([4, 1]), torch.tensor([[1.0, nan], [3.0, -2.0]]))
     table.update(torch.tensor([4]), torch.tensor([[1.0, nan]]))
-    rows = table.per_image()
-    assert rows["index"].tolist() == [1, 4]
-    agrees("table", rows["b"], [-2, nan])
+    assert table.seen.nonzero().flatten().tolist() == [1, 4]
+    agrees("table", table.values[[1, 4], 1], [-2, nan])
     agrees("table", [table.compute()[k] for k in "ab"], [2, -2])
     with pytest.raises(ValueError, match="should be"):
         table.update(torch.tensor([0]), torch.zeros(1, 3))

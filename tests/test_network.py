@@ -29,7 +29,7 @@ def network(encoder: str = SMALL, decoder: str = "DeepLabV3Plus", **options: Any
 
 def check(net: PivotNetwork, height: int, width: int, batch: int) -> PivotOutput:
     output = net(torch.randn(batch, 3, height, width))
-    rows, columns = net.grid(height, width)
+    rows, columns = (-(-side // net.multiple) * net.multiple // net.stride for side in (height, width))
     assert rows * net.stride >= height
     assert columns * net.stride >= width
     assert output.logits.shape == (batch, 1, height, width)
@@ -74,9 +74,9 @@ def test_what_the_features_do_not_depend_on_is_frozen() -> None:
 def test_a_frame_is_a_multiple_of_both_strides(stride: int, multiple: int) -> None:
     net = network(stride=stride).eval()
     assert net.multiple == multiple
-    assert net.grid(multiple, multiple + 1) == (multiple // stride, 2 * multiple // stride)
     with torch.no_grad():
         check(net, 50, 20, 1)
+        check(net, multiple, multiple + 1, 1)
 
 
 def test_patches_lie_in_raster_order() -> None:
@@ -84,7 +84,8 @@ def test_patches_lie_in_raster_order() -> None:
     net = network("resnet18", "FPN", stride=32).eval()
     image = torch.randn(1, 3, 96, 160)
     with torch.no_grad():
-        output, maps = net(image), net._branch_maps(image)
+        shared = net.decoder(net.encoder(image))
+        output, maps = net(image), {name: branch(shared) for name, branch in net.branches.items()}
         for name, found in (("tampered", output.tampered), ("authentic", output.authentic)):
             for n in range(3 * 5):
                 row, column = divmod(n, 5)
@@ -131,20 +132,13 @@ def test_the_branches_have_equal_shape_and_separate_weights() -> None:
 
 
 def test_projections_are_what_the_plain_arm_leaves_idle() -> None:
-    """Where both λ are 0, exactly `contrast_parameters` get no gradient."""
+    """Where both λ are 0, exactly the projections get no gradient."""
     net = network()
     mask = torch.zeros(2, 1, 32, 32)
     criterion = NCLLoss(lambda_ncl=0.0, lambda_pc=0.0)
     criterion(net(torch.randn(2, 3, 32, 32)), mask, torch.ones_like(mask, dtype=torch.bool))["loss"].backward()
     idle = {id(p) for p in net.parameters() if p.requires_grad and p.grad is None}
-    assert idle == {id(p) for p in net.contrast_parameters()}
-
-
-def test_localize_gives_the_same_logits() -> None:
-    net = network().eval()
-    image = torch.randn(1, 3, 30, 70)
-    with torch.no_grad():
-        assert net.localize(image).equal(net(image).logits)
+    assert idle == {id(p) for p in net.projections.parameters()}
 
 
 def test_construction_changes_no_statistics_and_draws_alike() -> None:
@@ -193,7 +187,7 @@ class Localize(nn.Module):
         self.net = net
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.net.localize(image)
+        return self.net(image).logits
 
 
 def test_it_compiles_and_exports_whole() -> None:
@@ -204,7 +198,7 @@ def test_it_compiles_and_exports_whole() -> None:
         compiled = torch.compile(net, backend="eager", fullgraph=True)
         torch.testing.assert_close(compiled(image).logits, net(image).logits)
         exported = torch.export.export(Localize(net), (image,)).module()
-        torch.testing.assert_close(exported(image), net.localize(image))
+        torch.testing.assert_close(exported(image), net(image).logits)
 
 
 def test_a_compiled_module_trains_alike(monkeypatch: pytest.MonkeyPatch) -> None:

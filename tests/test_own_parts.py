@@ -109,7 +109,7 @@ def test_a_loss_of_ones_own_decides_what_trains(own: Path, monkeypatch: pytest.M
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
     module.training_step(training_batch(), 0)["loss"].backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
-    assert all((parameter.grad == 0).all() for parameter in module.network.contrast_parameters())
+    assert all((parameter.grad == 0).all() for parameter in module.network.projections.parameters())
 
 
 def test_an_encoder_of_ones_own(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
