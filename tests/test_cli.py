@@ -389,7 +389,7 @@ def test_a_fault_in_code_keeps_its_traceback(tmp_path: Path, small_set: Path) ->
     [
         (["fitt"], 2, "fit"),
         (["fit", "--confg=a.yaml"], 2, "did you mean --config?"),
-        (["export", "shipped", "out.onnx"], 1, "out.onnx: a PyTorch checkpoint is written"),
+        (["export", "shipped", "out.onnx"], 1, "out.onnx: export writes PyTorch checkpoints only"),
         (["fit", "--model.lrr=1"], 2, "did you mean --model.lr?"),
         (["fit", "--model.lr=fast"], 2, "model.lr"),
         (["fit", "--model.contour_role=both"], 2, "contour_role"),

@@ -106,7 +106,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "damaged": (lambda file: file.with_suffix(".npz").write_bytes(b"PK\3\4"), "can't be read"),
     "cut short": (lambda file: cut_short(file.with_suffix(".npz")), "can't be read"),
     "empty": (lambda file: np.save(file, np.zeros((1, 0, 5))), r"an array of the shape \(0, 5\)"),
-    "colours": (colours, "in colours"),
+    "colours": (colours, "a colour picture has no single value"),
 }
 
 
