@@ -58,8 +58,11 @@ class SaveBetweenSteps(Callback):
         cluster = trainer._accelerator_connector.cluster_environment
         if not isinstance(cluster, SLURMEnvironment) or not requeues(trainer) or cluster.requeue_signal is None:
             return
-        lightnings: Any = signal.getsignal(cluster.requeue_signal)
-        self._save = partial(lightnings, cluster.requeue_signal, None)
+        handler = signal.getsignal(cluster.requeue_signal)
+        if not callable(handler):
+            # ignored, by whoever started this
+            return
+        self._save = partial(handler, cluster.requeue_signal, None)
         signal.signal(cluster.requeue_signal, lambda signum, frame: setattr(self, "_told", True))
 
     def on_train_batch_end(

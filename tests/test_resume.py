@@ -109,6 +109,15 @@ def test_a_run_that_is_told_to_stop_says_how_to_go_on(
         assert torch.load(last, weights_only=True)["epoch"] == epoch - 1
 
 
+def path_with_scontrol(folder: Path) -> str:
+    """A PATH whose scontrol writes what it is asked into `asked`."""
+    scontrol = folder / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f"#!/bin/sh\necho $* >> {folder / 'asked'}\n")
+    scontrol.chmod(0o755)
+    return f"{scontrol.parent}:{os.environ['PATH']}"
+
+
 def test_a_job_that_slurm_starts_again_goes_on_in_its_run(tmp_path: Path) -> None:
     data, root = make_set(tmp_path / "data", 6), tmp_path / "runs"
     (tmp_path / "preempted.py").write_text(
@@ -121,11 +130,7 @@ def test_a_job_that_slurm_starts_again_goes_on_in_its_run(tmp_path: Path) -> Non
         # saved and queued again; then the job is ended
         "            os.kill(os.getpid(), [signal.SIGUSR1, signal.SIGTERM][index])\n"
     )
-    scontrol = tmp_path / "bin" / "scontrol"
-    scontrol.parent.mkdir()
-    scontrol.write_text(f"#!/bin/sh\necho $* >> {tmp_path / 'asked'}\n")
-    scontrol.chmod(0o755)
-    job = SLURM | {"PYTHONPATH": str(tmp_path), "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+    job = SLURM | {"PYTHONPATH": str(tmp_path), "PATH": path_with_scontrol(tmp_path)}
     options = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
     options += [f"--trainer.default_root_dir={root}", "--trainer.callbacks=[{class_path: preempted.Preempted}]"]
     options += ["--name=named"]
@@ -173,15 +178,11 @@ def test_one_process_that_slurm_signals_lets_all_save(tmp_path: Path) -> None:
         "        if trainer.global_step == 2 and trainer.global_rank == 1:\n"
         "            os.kill(os.getpid(), signal.SIGUSR1)\n"
     )
-    scontrol = tmp_path / "bin" / "scontrol"
-    scontrol.parent.mkdir()
-    scontrol.write_text(f"#!/bin/sh\necho $* >> {tmp_path / 'asked'}\n")
-    scontrol.chmod(0o755)
     words = [*TINY, f"--data.train=[{data}]", f"--data.val={data}", "--trainer.max_epochs=3", "--panels.count=0"]
     words += ["--trainer.callbacks=[{class_path: told.Told}]", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
     words += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     job = os.environ | SLURM | {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_ID": str(os.getpid())}
-    job |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "PATH": f"{scontrol.parent}:{job['PATH']}"}
+    job |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "PATH": path_with_scontrol(tmp_path)}
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "ncl_lightning", "fit", *words],
