@@ -116,9 +116,6 @@ class ContrastStatistics(Callback):
     @torch.no_grad()
     def _update(self, phase: Literal["train", "val"], module: LightningModule, outputs: Any, batch: Batch) -> None:
         output = outputs.get("output") if isinstance(outputs, dict) else None
-        if phase == "train" and phase not in self.tables:
-            # a run that resumes within an epoch never comes by its start
-            self._start("train", Means(COLUMNS), module)
         # a network of one's own may have no embeddings
         if phase not in self.tables or output is None or output.tampered is None:
             return
@@ -147,14 +144,17 @@ class ContrastStatistics(Callback):
         for name, value in table.compute().items():
             module.log(f"contrast/{phase}/{name}", value.float(), rank_zero_only=False)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
-        self._start("train", Means(COLUMNS), pl_module)
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget an epoch that was not finished."""
+        self.tables.pop("train", None)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Add a training batch."""
+        # not at the epoch's start: a run that resumes within one never comes by there
+        if self.enabled["train"] and "train" not in self.tables:
+            self._start("train", Means(COLUMNS), pl_module)
         self._update("train", pl_module, outputs, batch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

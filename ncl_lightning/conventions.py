@@ -40,11 +40,9 @@ SCORED_AT_ORIGINAL = ("mvss", "trufor")
 
 def prepare(name: str | None, probability: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """What a convention scores: the map (B,1,H,W) as it sees it, and the pixels (B,1,H,W) bool that it judges."""
-    if name == "mvss":
-        return in_steps(name, probability), valid
     if name == "trufor":
-        return probability, valid & (away_from(~mask & valid, 15) & mask | away_from(mask & valid, 11) & ~mask)
-    return probability, valid
+        valid = valid & (away_from(~mask & valid, 15) & mask | away_from(mask & valid, 11) & ~mask)
+    return in_steps(name, probability), valid
 
 
 def in_steps(name: str | None, probability: Tensor) -> Tensor:

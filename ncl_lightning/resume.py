@@ -38,6 +38,15 @@ def retune(checkpoint: dict[str, Any], lr: float, weight_decay: float, trained: 
     Raises:
         InputError: The run trained others.
     """
+    before = checkpoint.get("hyper_parameters", {})
+    lr_before, decay_before = before.get("lr", lr), before.get("weight_decay", weight_decay)
+
+    def scaled(rate: float) -> float:
+        if lr == lr_before:
+            # to the last bit
+            return rate
+        return rate / lr_before * lr if lr_before else lr
+
     for state in checkpoint.get("optimizer_states", ()):
         then = sum(len(group["params"]) for group in state["param_groups"])
         if trained is not None and then != trained:
@@ -45,22 +54,13 @@ def retune(checkpoint: dict[str, Any], lr: float, weight_decay: float, trained: 
                 f"the run trained {then} weights, and {trained} with these options (the projections train where "
                 "a λ is above 0): no run can go on like that; start anew with --model.warm_start"
             )
-    before = checkpoint.get("hyper_parameters", {})
-    lr_before, decay_before = before.get("lr", lr), before.get("weight_decay", weight_decay)
-
-    def scaled(rate: float) -> float:
-        return rate / lr_before * lr if lr_before else lr
-
-    for state in checkpoint.get("optimizer_states", ()) if lr != lr_before else ():
         for group in state["param_groups"]:
             group |= {key: scaled(group[key]) for key in ("lr", "initial_lr") if key in group}
-    # schedules of one's own may have neither
-    for state in checkpoint.get("lr_schedulers", ()) if lr != lr_before else ():
-        state |= {key: [scaled(rate) for rate in state[key]] for key in ("base_lrs", "_last_lr") if key in state}
-    for state in checkpoint.get("optimizer_states", ()) if weight_decay != decay_before else ():
-        for group in state["param_groups"]:
             if group.get("weight_decay") == decay_before:
                 group["weight_decay"] = weight_decay
+    # schedules of one's own may have neither
+    for state in checkpoint.get("lr_schedulers", ()):
+        state |= {key: [scaled(rate) for rate in state[key]] for key in ("base_lrs", "_last_lr") if key in state}
 
 
 def where_it_stands(loop: dict[str, Any]) -> tuple[int, int]:

@@ -34,8 +34,12 @@ def handed_over(root: Path) -> Path | None:
 
 def requeues(trainer: Trainer) -> bool:
     """True where SLURM's signals are Lightning's to handle: it saves, and requeues the job."""
+    return _requeueing(trainer) is not None
+
+
+def _requeueing(trainer: Trainer) -> SLURMEnvironment | None:
     cluster = trainer._accelerator_connector.cluster_environment
-    return isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue
+    return cluster if isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue else None
 
 
 class SaveBetweenSteps(Callback):
@@ -55,8 +59,8 @@ class SaveBetweenSteps(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the place of Lightning's handler."""
-        cluster = trainer._accelerator_connector.cluster_environment
-        if not isinstance(cluster, SLURMEnvironment) or not requeues(trainer) or cluster.requeue_signal is None:
+        cluster = _requeueing(trainer)
+        if cluster is None or cluster.requeue_signal is None:
             return
         handler = signal.getsignal(cluster.requeue_signal)
         if not callable(handler):
